@@ -1,0 +1,136 @@
+"""The settings table and the one frozen Config made from it. Nothing else reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from berm.errors import BermError, Code
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row: the Config field, its type, its default as text, and a sentence of help."""
+
+    field: str
+    kind: type
+    default: str
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return f"BERM_{self.field.upper()}"
+
+
+SETTINGS = (
+    Setting("home", Path, "/var/lib/berm", "State directory: database, keys, templates, sandboxes."),
+    Setting("host", str, "127.0.0.1", "Address the server listens on."),
+    Setting("port", int, "49980", "Port the server listens on; API and sandbox traffic share it."),
+    Setting("domain", str, "", "Domain of sandbox host names; empty means localhost:PORT."),
+    Setting("database_url", str, "", "SQLAlchemy URL; empty means SQLite in the state directory."),
+    Setting("base_image", str, "e2bdev/base:latest", "Image that the base template is pulled from."),
+    Setting("debian_mirror", str, "", "Debian mirror for bootstrapping; empty means the host's own sources."),
+    Setting("pool_gb", int, "64", "Largest size of the storage pool image, in GiB; it is sparse."),
+    Setting("subnet", str, "10.213.0.0/16", "IPv4 network that sandbox addresses are taken from."),
+    Setting("uid_base", int, "536870912", "First host user id of the ranges given to sandboxes."),
+    Setting("warm_slots", int, "32", "Network and user namespaces kept ready for new sandboxes."),
+    Setting("default_timeout", int, "300", "Seconds a sandbox lives when its creator names no timeout."),
+    Setting("max_timeout", int, "86400", "Longest timeout in seconds that a caller may ask for."),
+    Setting("max_sandboxes", int, "2000", "Most sandboxes that may run at once."),
+    Setting("log_level", str, "info", "debug, info, warning or error."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the operator wants; one field for each row of SETTINGS."""
+
+    home: Path
+    host: str
+    port: int
+    domain: str
+    database_url: str
+    base_image: str
+    debian_mirror: str
+    pool_gb: int
+    subnet: str
+    uid_base: int
+    warm_slots: int
+    default_timeout: int
+    max_timeout: int
+    max_sandboxes: int
+    log_level: str
+
+    @property
+    def public_domain(self) -> str:
+        return self.domain or f"localhost:{self.port}"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'berm.db'}"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and process records."""
+        return self.home / "run"
+
+    @property
+    def pool_dir(self) -> Path:
+        """Template layers and the sandboxes' writable layers."""
+        return self.home / "pool"
+
+    @property
+    def launcher_socket(self) -> Path:
+        return self.run_dir / "launcher.sock"
+
+    @property
+    def key_file(self) -> Path:
+        """The first API key, readable by root only; `berm env` prints it."""
+        return self.home / "key"
+
+    @property
+    def url(self) -> str:
+        """Where local clients reach the server."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound
+        return f"http://{host}:{self.port}"
+
+
+def _parse(setting: Setting, text: str) -> Any:
+    try:
+        return setting.kind(text)
+    except ValueError:
+        raise BermError(
+            Code.INVALID_ARGUMENT,
+            f"{setting.variable} is {text!r}, which is not a {setting.kind.__name__}",
+            f"unset it, or set it like {setting.variable}={setting.default}",
+        ) from None
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Config:
+    """Read every setting. Raises BermError INVALID_ARGUMENT naming the variable that cannot be read."""
+    return Config(**{s.field: _parse(s, environ.get(s.variable, s.default)) for s in SETTINGS})
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """Which server a command talks to, and as whom. Where no key is set, the state directory's is used."""
+
+    url: str
+    sandbox_url: str
+    """Where sandbox traffic goes; the same address unless the environment says otherwise."""
+    key: str = field(repr=False)
+
+
+def load_client(config: Config, url: str = "", environ: Mapping[str, str] = os.environ) -> ClientConfig:
+    """`url` if given, else BERM_URL, else E2B_API_URL, else this machine's server."""
+    choices = (
+        (url, ""),
+        (environ.get("BERM_URL", ""), environ.get("BERM_SANDBOX_URL", "")),
+        (environ.get("E2B_API_URL", ""), environ.get("E2B_SANDBOX_URL", "")),
+        (config.url, ""),
+    )
+    api, traffic = next(pair for pair in choices if pair[0])
+    key = environ.get("BERM_API_KEY") or environ.get("E2B_API_KEY", "")
+    return ClientConfig(api.rstrip("/"), (traffic or api).rstrip("/"), key)
