@@ -1,0 +1,35 @@
+"""What the launcher tells the agent, and the part of it `/init` may change later."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """One sandbox's settings; `workdir` "" is the user's home, `access_token` None asks clients for none."""
+
+    access_token: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str = "root"
+    workdir: str = ""
+    cpu_count: int = 1
+    memory_mb: int = 512
+    disk_mb: int = 0
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Self:
+        """Raises ValueError or TypeError if `text` is not an object of these fields."""
+        return cls(**json.loads(text))
+
+
+class Settings:
+    """The current values of what clients may set through `/init`."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        self.config = config
+        self.access_token = config.access_token
+        self.env = dict(config.env)
+        self.user = config.user
+        self.workdir = config.workdir
