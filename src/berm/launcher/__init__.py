@@ -1,0 +1,1 @@
+"""The privileged part: a warm process that forks sandboxes out of itself."""

@@ -1,0 +1,176 @@
+"""From the launcher into a sandbox, in two halves: wait in a slot, then become the sandbox it is given to.
+
+Whoever asked for the sandbox listens on the control socket: first comes the descriptor of process 1,
+then `ready` from the agent, or the step that failed. The steps need no cleaning up: all they make
+belongs to namespaces that end with the process.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from berm.agent import server as agent
+from berm.launcher import idmap, privileges, rootfs, spec, syscalls
+
+AGENT_PORT: Final = 49983
+_INNER_NAMESPACES: Final = (
+    syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWCGROUP
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What is the same for every sandbox of a launcher."""
+
+    nameservers: tuple[str, ...]
+    filter: bytes
+    last_capability: int
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a waiting process is given to become a sandbox; all but the first two are descriptors."""
+
+    hostname: str
+    shm_mb: int
+    control: int
+    config: int
+    log: int
+    writable: int
+    layers: tuple[int, ...]
+
+    def send(self, waiting: socket.socket) -> None:
+        fds = (self.control, self.config, self.log, self.writable, *self.layers)
+        spec.send(waiting, {"hostname": self.hostname, "shm_mb": self.shm_mb}, fds)
+
+    @classmethod
+    def receive(cls, waiting: socket.socket) -> "Given | None":
+        packet = spec.receive(waiting)
+        if packet is None:
+            return None
+        message, (control, config, log, writable, *layers) = packet
+        return cls(message["hostname"], message["shm_mb"], control, config, log, writable, tuple(layers))
+
+
+def wait(common: Common, namespaces: idmap.Namespaces, waiting: socket.socket) -> NoReturn:
+    """Enter a slot, prepare all that no spec changes, then wait for one; called in the child, never returns.
+
+    Ends quietly when the launcher closes its end. A failure before that goes to the launcher's log.
+    """
+    try:
+        _leave_launcher(waiting.fileno(), namespaces)
+        _enter_namespaces(namespaces)
+        if os.fork():
+            os._exit(0)
+        rootfs.prepare()
+        listener = _listen()
+        given = Given.receive(waiting)
+        if given is not None:
+            waiting.close()
+            _become(common, given, listener)
+    finally:
+        os._exit(1)
+
+
+def _leave_launcher(waiting: int, namespaces: idmap.Namespaces) -> None:
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.setsid()
+    syscalls.join_new_session_keyring()
+    os.umask(0o022)
+    _keep_only(waiting, namespaces.user, namespaces.net)
+    privileges.limit()
+    syscalls.set_process_name("berm-agent")
+
+
+def _keep_only(*fds: int) -> None:
+    lower = 3
+    for fd in sorted(fds):
+        os.closerange(lower, fd)
+        lower = fd + 1
+    os.closerange(lower, os.sysconf("SC_OPEN_MAX"))
+
+
+def _enter_namespaces(namespaces: idmap.Namespaces) -> None:
+    syscalls.setns(namespaces.net, syscalls.CLONE_NEWNET)
+    syscalls.setns(namespaces.user, syscalls.CLONE_NEWUSER)
+    namespaces.close()
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    syscalls.unshare(_INNER_NAMESPACES)
+
+
+def _listen() -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("0.0.0.0", AGENT_PORT))  # noqa: S104 - every address of the sandbox, and no other
+    listener.listen(128)
+    return listener
+
+
+def _become(common: Common, given: Given, listener: socket.socket) -> None:
+    """Be the sandbox's process 1; returns only when that failed, and its caller knows why."""
+    control = socket.socket(fileno=given.control)
+    try:
+        _introduce(control)
+        os.dup2(given.log, 1)
+        os.dup2(given.log, 2)
+        os.close(given.log)
+        with _step("put the root together"):
+            rootfs.assemble(given.layers, given.writable, given.shm_mb)
+        with _step("enter the root"):
+            rootfs.enter()
+            _name_host(given.hostname, common.nameservers)
+        config = _read_config(given.config)
+        with _step("give up privileges"):
+            privileges.drop(common.last_capability, common.filter)
+        agent.run(config, listener, lambda: _ready(control))
+    except BaseException as failure:  # whatever it is, the caller must hear of it
+        spec.send(control, {"error": str(failure) or repr(failure)})
+
+
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as failure:
+        raise OSError(failure.errno, f"could not {name}: {failure}") from failure
+
+
+def _introduce(control: socket.socket) -> None:
+    """Give the caller this process as a descriptor, which means the same in every namespace."""
+    own = os.pidfd_open(os.getpid())
+    spec.send(control, {}, (own,))
+    os.close(own)
+
+
+def _name_host(hostname: str, nameservers: tuple[str, ...]) -> None:
+    syscalls.sethostname(hostname)
+    rootfs.write_files(
+        {
+            "hostname": f"{hostname}\n",
+            "hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n",
+            "resolv.conf": "".join(f"nameserver {server}\n" for server in nameservers),
+        }
+    )
+
+
+def _read_config(fd: int) -> agent.AgentConfig:
+    with open(fd, "rb") as file:
+        return agent.AgentConfig.from_json(file.read())
+
+
+def _ready(control: socket.socket) -> None:
+    with control:
+        reply: dict[str, Any] = {"ready": True}
+        spec.send(control, reply)

@@ -1,0 +1,174 @@
+"""The root file system of a sandbox: an overlay over template layers, its own /proc, /dev and /sys."""
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from berm.launcher import syscalls
+from berm.launcher.syscalls import (
+    MS_BIND,
+    MS_MOVE,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_PRIVATE,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+)
+
+STAGE: Final = "/mnt"
+"""Where the new root is put together, in the sandbox's own mount namespace."""
+ROOT: Final = f"{STAGE}/root"
+
+_SHM: Final = "dev/shm"
+_KERNEL: Final = ("proc", "sys", "dev")
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+_DEV_LINKS: Final = {
+    "ptmx": "pts/ptmx",
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+_HIDDEN: Final = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+)
+_READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_GUARDED: Final = MS_NOSUID | MS_NODEV | MS_NOEXEC
+
+
+def prepare() -> None:
+    """Mount all that is the same for every sandbox, at STAGE, ahead of time.
+
+    Runs as root of the sandbox's user namespace in a mount namespace it owns.
+    """
+    syscalls.mount("none", "/", None, MS_REC | MS_PRIVATE)
+    syscalls.mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=711")
+    for name in (*_KERNEL, "rw", "root"):
+        Path(STAGE, name).mkdir()
+    syscalls.mount("proc", f"{STAGE}/proc", "proc", _GUARDED)
+    syscalls.mount("sysfs", f"{STAGE}/sys", "sysfs", _GUARDED | MS_RDONLY)
+    _prepare_dev(f"{STAGE}/dev")
+    _guard()
+
+
+def _prepare_dev(dev: str) -> None:
+    syscalls.mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_NOEXEC, "size=64k,mode=755")
+    for name in _DEVICES:
+        target = f"{dev}/{name}"
+        Path(target).touch()
+        syscalls.mount(f"/dev/{name}", target, None, MS_BIND)
+    for name, target in _DEV_LINKS.items():
+        Path(dev, name).symlink_to(target)
+    for name in ("pts", "shm", "mqueue"):
+        Path(dev, name).mkdir()
+    flags = MS_NOSUID | MS_NOEXEC
+    syscalls.mount("devpts", f"{dev}/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=620,gid=5")
+    syscalls.mount("mqueue", f"{dev}/mqueue", "mqueue", _GUARDED)
+
+
+def assemble(layers: Sequence[int], writable: int, shm_mb: int) -> None:
+    """Build the root at ROOT of detached layer trees (bottom first), the writable one and what is prepared.
+
+    The overlay is mounted with the sandbox's rights, so it never acts with the host's. `writable` holds
+    `upper` and `work`.
+    """
+    names = [f"{STAGE}/{position}" for position in range(len(layers))]
+    for target in names:
+        Path(target).mkdir()
+    for tree, target in zip((*layers, writable), (*names, f"{STAGE}/rw"), strict=True):
+        syscalls.move_mount(tree, target)
+        os.close(tree)
+    lower = ":".join(reversed(names))
+    options = f"lowerdir={lower},upperdir={STAGE}/rw/upper,workdir={STAGE}/rw/work,userxattr"
+    # nosuid stays off: a sandbox's set-user-ID programs only ever reach ids of its own range.
+    syscalls.mount("overlay", ROOT, "overlay", MS_NODEV, options)
+    for name in (*_KERNEL, "tmp"):
+        _directory(f"{ROOT}/{name}")
+    for name in _KERNEL:
+        syscalls.mount(f"{STAGE}/{name}", f"{ROOT}/{name}", None, MS_MOVE)
+    flags = MS_NOSUID | MS_NODEV
+    syscalls.mount("tmpfs", f"{ROOT}/{_SHM}", "tmpfs", flags, f"size={shm_mb}m,mode=1777")
+
+
+def _guard() -> None:
+    for path in _READ_ONLY:
+        target = STAGE + path
+        if Path(target).exists():
+            syscalls.mount(target, target, None, MS_BIND | MS_REC)
+            syscalls.mount("none", target, None, MS_BIND | MS_REMOUNT | MS_RDONLY | _GUARDED)
+    for path in _HIDDEN:
+        _hide(STAGE + path)
+
+
+def _hide(target: str) -> None:
+    try:
+        mode = Path(target).lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        syscalls.mount("tmpfs", target, "tmpfs", _GUARDED | MS_RDONLY, "size=0,mode=755")
+    else:
+        syscalls.mount("/dev/null", target, None, MS_BIND)
+
+
+def _directory(path: str) -> None:
+    """Make sure that `path`, just below the new root, is a directory and not a link that leads elsewhere."""
+    try:
+        mode = Path(path).lstat().st_mode
+    except FileNotFoundError:
+        Path(path).mkdir()
+        return
+    if not stat.S_ISDIR(mode):
+        Path(path).unlink()
+        Path(path).mkdir()
+
+
+def enter() -> None:
+    """Make ROOT the root and let go of the host's file systems (pivot_root(2), "." twice)."""
+    os.chdir(ROOT)
+    syscalls.pivot_root(".", ".")
+    syscalls.umount2(".", syscalls.MNT_DETACH)
+    os.chdir("/")
+
+
+def write_files(files: dict[str, str]) -> None:
+    """Write small files under /etc of the sandbox, from inside it; what is already so is left alone."""
+    _directory("/etc")
+    for name, content in files.items():
+        path = f"/etc/{name}"
+        if _content(path) != content:
+            _replace(path, content)
+
+
+def _content(path: str) -> str | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(fd, encoding="utf-8", errors="replace") as file:
+        return file.read(4096)
+
+
+def _replace(path: str, content: str) -> None:
+    fresh = f"{path}.berm"
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o644)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(content)
+    Path(fresh).rename(path)

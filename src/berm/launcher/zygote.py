@@ -1,0 +1,265 @@
+"""The warm process: takes requests on a unix socket, forks sandboxes, frees what they leave behind."""
+
+import os
+import re
+import selectors
+import signal
+import socket
+import struct
+import traceback
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from berm.launcher import enter, idmap, network, privileges, seccomp, spec, syscalls
+from berm.launcher.cgroup import Cgroups, init_process
+from berm.launcher.pool import Pool
+from berm.launcher.slots import Slot, Slots, Warm
+
+_SANDBOX_ID: Final = re.compile(r"[a-z0-9]{1,32}")
+_LAYER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+Reply = tuple[dict[str, Any], tuple[int, ...]]
+
+
+class Launcher:
+    """One instance's sandboxes: what each request does. All state is in the kernel or in the pool."""
+
+    def __init__(
+        self, plan: network.Plan, pool: Pool, cgroups: Cgroups, nameservers: tuple[str, ...], warm: int
+    ) -> None:
+        self._plan = plan
+        self._pool = pool
+        self._cgroups = cgroups
+        self._common = enter.Common(nameservers, seccomp.compile_filter(), privileges.last_capability())
+        self._dying: set[int] = set()
+        self.ended = False
+        self.slots = Slots(plan, warm, self._warm_up)
+        self._operations: dict[str, Callable[..., Reply]] = {
+            "create": self.create,
+            "list": self.list,
+            "adopt": self.adopt,
+            "kill": self.kill,
+            "free": self.free,
+            "tear_down": self.tear_down,
+        }
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Find the slots that sandboxes of an earlier launcher hold, and free what it had made ahead."""
+        held = {slot for name in self._pool.names() if (slot := self._pool.slot(name)) is not None}
+        spare = {int(name) for name in self._cgroups.names()} | self._pool.spare()
+        self.slots.hold(held | spare | network.devices(self._plan))
+        for number in spare - held:
+            self._give_back(number)
+
+    def answer(self, message: dict[str, Any], fds: list[int]) -> Reply:
+        """Carry out one request; what goes wrong becomes an `error` in the reply."""
+        try:
+            operation = self._operations[message.pop("op")]
+            return operation(*fds, **message)
+        except Exception as failure:
+            if not isinstance(failure, OSError):
+                traceback.print_exc()
+            return {"error": str(failure) or repr(failure)}, ()
+
+    def _warm_up(self, slot: Slot) -> Warm:
+        """Make all that one more sandbox needs and no spec changes; fork the process that waits for it."""
+        self._cgroups.make(str(slot.number))
+        self._pool.make(slot.number)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if self._cgroups.fork_into(str(slot.number)) == 0:
+            enter.wait(self._common, slot.namespaces, theirs)
+        theirs.close()
+        os.close(slot.namespaces.net)
+        return Warm(slot.number, slot.namespaces.user, ours)
+
+    def create(self, control: int, config: int, **fields: Any) -> Reply:
+        """Start a sandbox. Its process 1, and whether it came up, are told on the control socket."""
+        launch = spec.LaunchSpec.from_wire(fields)
+        _check(_SANDBOX_ID, launch.sandbox_id)
+        for layer in launch.layers:
+            _check(_LAYER, layer)
+        warm = self.slots.take(launch.internet)
+        try:
+            self._give(launch, warm, control, config)
+        except OSError:
+            self._pool.remove(launch.sandbox_id)
+            self._give_back(warm.number)
+            raise
+        finally:
+            warm.close()
+        return {"address": self._plan.address(warm.number)}, ()
+
+    def _give(self, launch: spec.LaunchSpec, warm: Warm, control: int, config: int) -> None:
+        directory = self._pool.claim(warm.number, launch.sandbox_id, launch.disk_mb)
+        self._cgroups.limit(str(warm.number), launch)
+        layers = (str(self._pool.root / "layers" / layer) for layer in launch.layers)
+        with ExitStack() as given:
+            log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            given.callback(os.close, log)
+            trees = []
+            for path in (str(directory / "rw"), *layers):
+                trees.append(idmap.mapped_tree(path, warm.user_namespace))
+                given.callback(os.close, trees[-1])
+            shm_mb = max(launch.memory_mb // 2, 1)
+            enter.Given(launch.sandbox_id, shm_mb, control, config, log, trees[0], tuple(trees[1:])).send(
+                warm.waiting
+            )
+
+    def list(self) -> Reply:
+        """The ids of all sandboxes that hold anything, living or not."""
+        return {"sandboxes": sorted(self._pool.names())}, ()
+
+    def adopt(self, sandbox_id: str) -> Reply:
+        """A running sandbox's address and process 1 as a descriptor; an empty reply if it is not running."""
+        slot = self._pool.slot(sandbox_id)
+        pid = init_process(self._cgroups.processes(str(slot)))
+        if pid is None or slot is None:
+            return {}, ()
+        return {"address": self._plan.address(slot)}, (os.pidfd_open(pid),)
+
+    def kill(self, process: int) -> Reply:
+        """Kill a sandbox by its process 1; the kernel then ends all that runs in it (pid_namespaces(7))."""
+        try:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        except ProcessLookupError:
+            return {"killed": False}, ()
+        return {"killed": True}, ()
+
+    def free(self, sandbox_id: str) -> Reply:
+        """Free all that an ended sandbox held. Safe to call again."""
+        _check(_SANDBOX_ID, sandbox_id)
+        slot = self._pool.slot(sandbox_id)
+        self._pool.remove(sandbox_id)
+        if slot is not None:
+            self._give_back(slot)
+        return {}, ()
+
+    def _give_back(self, number: int) -> None:
+        """Free a slot's control group and spare storage; its number is free when its processes are gone."""
+        self._pool.discard(number)
+        if self._cgroups.remove(str(number)):
+            self._dying.discard(number)
+            self.slots.release(number)
+        else:
+            self._dying.add(number)
+
+    def tear_down(self) -> Reply:
+        """Give back all that the host lent, and end. Raises OSError while there are sandboxes."""
+        if names := self._pool.names():
+            raise OSError(f"{len(names)} sandboxes are still there")
+        numbers = self.slots.close() | self._dying
+        _wait_for_children()
+        for number in numbers:
+            self._give_back(number)
+        self._cgroups.tear_down()
+        network.tear_down_host(self._plan)
+        self._pool.close()
+        self.ended = True
+        return {}, ()
+
+    def reap(self) -> None:
+        """Collect dead children, then the control groups that waited for them."""
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+        for number in tuple(self._dying):
+            self._give_back(number)
+
+
+def _wait_for_children() -> None:
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        return
+
+
+def _check(pattern: re.Pattern[str], name: str) -> None:
+    if not pattern.fullmatch(name):
+        raise ValueError(f"{name!r} is not a name that the launcher takes")
+
+
+def serve(launcher: Launcher, path: Path, listening: Callable[[], None]) -> None:
+    """Answer requests until told to end by SIGTERM; sandboxes go on without a launcher."""
+    loop = _Loop(launcher)
+    with _listener(path) as listener:
+        loop.watch(listener.fileno(), lambda: loop.accept(listener))
+        loop.watch(launcher.slots.fileno(), launcher.slots.receive)
+        listening()
+        loop.run()
+
+
+def _listener(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(16)
+    return listener
+
+
+class _Loop:
+    """Waits on everything at once: one thread, so that a fork always copies a whole process."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+        self._selector = selectors.DefaultSelector()
+        # Sandboxes whose first parent has gone become this process's own children.
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        self._wake_up()
+
+    def watch(self, fd: int, action: Callable[[], None]) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, action)
+
+    def run(self) -> None:
+        while not self._launcher.ended:
+            self._launcher.slots.fill()
+            for key, _ in self._selector.select():
+                key.data()
+
+    def _wake_up(self) -> None:
+        reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        self.watch(reader, lambda: self._signalled(os.read(reader, 4096)))
+
+    def _signalled(self, numbers: bytes) -> None:
+        self._launcher.ended |= signal.SIGTERM in numbers
+        self._launcher.reap()
+
+    def accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        _, uid, _ = struct.unpack("iii", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()):
+            connection.close()
+            return
+        self.watch(connection.fileno(), lambda: self._serve(connection))
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            packet = spec.receive(connection)
+            if packet is not None:
+                self._answer(connection, *packet)
+                return
+        except OSError:
+            pass  # the caller is gone; so is its connection
+        self._selector.unregister(connection)
+        connection.close()
+
+    def _answer(self, connection: socket.socket, message: dict[str, Any], fds: list[int]) -> None:
+        number = message.pop("number")
+        try:
+            reply, given = self._launcher.answer(message, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        try:
+            spec.send(connection, {**reply, "number": number}, given)
+        finally:
+            for fd in given:
+                os.close(fd)
