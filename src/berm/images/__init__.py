@@ -1,0 +1,1 @@
+"""Root filesystems for template layers: pulled from OCI registries or bootstrapped from Debian packages."""
