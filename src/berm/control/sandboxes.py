@@ -1,0 +1,215 @@
+"""Sandboxes: every rule about what may happen to them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from berm import ids
+from berm.config import Config
+from berm.control.reconcile import Reconciler
+from berm.control.states import lifetime, now
+from berm.control.tasks import Tasks
+from berm.control.templates import Templates
+from berm.errors import BermError, Code
+from berm.models import Endpoint, LogLine, Principal, Sandbox, SandboxSpec, State, Template
+from berm.node.interface import Node
+from berm.store import paging
+from berm.store import sandboxes as store
+from berm.store.database import Database
+from berm.store.sandboxes import Filter, Listing, Once
+
+
+class KeyReusedError(BermError):
+    """An idempotency key came back with another request."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewSandbox:
+    """What a caller asks for; None leaves the choice to the server."""
+
+    template: str
+    timeout: int | None
+    metadata: Mapping[str, str]
+    env: Mapping[str, str]
+    secure: bool
+    allow_internet: bool | None
+
+
+class Sandboxes:
+    """A team sees its own sandboxes only: those of others are NOT_FOUND, like those that have ended."""
+
+    def __init__(
+        self, database: Database, node: Node, templates: Templates, reconciler: Reconciler, config: Config
+    ) -> None:
+        self._database = database
+        self._node = node
+        self._templates = templates
+        self._reconciler = reconciler
+        self._config = config
+        self._tasks = Tasks()
+        self._starting = 0
+        self._answers: dict[tuple[str, str], asyncio.Task[tuple[Sandbox, str]]] = {}
+
+    async def close(self) -> None:
+        """Let what has been begun come to its end."""
+        await self._tasks.drain()
+
+    async def create(self, who: Principal, wanted: NewSandbox, once: Once | None = None) -> Sandbox:
+        """Start a sandbox; it is recorded once it runs, and is undone if it cannot be recorded.
+
+        With `once`, a repeated request is answered with the sandbox of the first. Raises what
+        `Templates.resolve` and `Node.create` raise, BermError INVALID_ARGUMENT for a timeout out of
+        range, RATE_LIMITED at the limit of sandboxes, KeyReusedError.
+        """
+        if once is None:
+            return await self._tasks.finish(self._make(who, wanted, None))
+        sandbox, digest = await asyncio.shield(self._answer(who, wanted, once))
+        if digest != once.digest:
+            raise KeyReusedError(
+                Code.CONFLICT,
+                f"Idempotency-Key {once.key!r} was used for another request",
+                "use a new key for each sandbox",
+            )
+        return sandbox
+
+    async def get(self, who: Principal, sandbox_id: str) -> Sandbox:
+        found = await self._database.run(store.find, who.team_id, sandbox_id, now())
+        return _there(sandbox_id, found)
+
+    async def list(self, who: Principal, wanted: Filter, page: paging.Slice) -> Listing:
+        """The live sandboxes of a team, by start time."""
+        return await self._database.run(store.listing, who.team_id, wanted, page, now())
+
+    async def kill(self, who: Principal, sandbox_id: str) -> None:
+        """End a sandbox now; of two callers at once one gets NOT_FOUND."""
+        await self._tasks.finish(self._kill(who, sandbox_id))
+
+    async def set_timeout(self, who: Principal, sandbox_id: str, seconds: int) -> None:
+        """Let a sandbox end in `seconds` from now, be that earlier or later; 0 ends it."""
+        moment = now()
+        end_at = moment + self._lifetime(seconds)
+        if not await self._database.run(store.set_end, who.team_id, sandbox_id, end_at, moment):
+            raise _no_sandbox(sandbox_id)
+        self._reconciler.expect(end_at)
+
+    async def connect(self, who: Principal, sandbox_id: str, seconds: int | None) -> Sandbox:
+        """Let a sandbox live for at least `seconds` from now; it is never shortened."""
+        moment = now()
+        end_at = moment + self._lifetime(seconds)
+        extended = await self._database.run(store.extend, who.team_id, sandbox_id, end_at, moment)
+        return _there(sandbox_id, extended)
+
+    async def logs(self, who: Principal, sandbox_id: str) -> Sequence[LogLine]:
+        """A sandbox's log, oldest first. Its content is the sandbox's and not to be trusted."""
+        await self.get(who, sandbox_id)
+        return await self._node.logs(sandbox_id)
+
+    def endpoint(self, sandbox_id: str, port: int) -> Endpoint | None:
+        """Where a port of a running sandbox is reached; None if it does not run. Asks memory only."""
+        running = self._node.running().get(sandbox_id)
+        return Endpoint(running.address, port) if running else None
+
+    def _lifetime(self, seconds: int | None) -> timedelta:
+        wanted = self._config.default_timeout if seconds is None else seconds
+        return lifetime(wanted, self._config.max_timeout)
+
+    def _answer(self, who: Principal, wanted: NewSandbox, once: Once) -> asyncio.Task[tuple[Sandbox, str]]:
+        """The one task that answers all who come with the same idempotency key."""
+        key = (who.team_id, once.key)
+        if key not in self._answers:
+            self._answers[key] = self._tasks.begin(self._make_once(who, wanted, once))
+            self._answers[key].add_done_callback(lambda _: self._answers.pop(key))
+        return self._answers[key]
+
+    async def _make_once(self, who: Principal, wanted: NewSandbox, once: Once) -> tuple[Sandbox, str]:
+        made = await self._database.run(store.find_once, who.team_id, once.key)
+        return made or (await self._make(who, wanted, once), once.digest)
+
+    async def _make(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
+        life = self._lifetime(wanted.timeout)
+        template = await self._templates.resolve(who.team_id, wanted.template)
+        spec = _spec(wanted, template)
+        await self._start(spec)
+        sandbox = _sandbox(who, wanted, template, spec, life)
+        try:
+            await self._database.run(store.add, sandbox, once)
+        except BaseException:
+            self._reconciler.put_down(spec.sandbox_id)
+            raise
+        await self._settle(sandbox)
+        return sandbox
+
+    async def _start(self, spec: SandboxSpec) -> None:
+        if len(self._node.running()) + self._starting >= self._config.max_sandboxes:
+            raise BermError(
+                Code.RATE_LIMITED,
+                f"{self._config.max_sandboxes} sandboxes are running, which is the limit",
+                "kill one, or raise BERM_MAX_SANDBOXES",
+            )
+        self._starting += 1
+        try:
+            await self._node.create(spec)
+        finally:
+            self._starting -= 1
+
+    async def _settle(self, sandbox: Sandbox) -> None:
+        self._reconciler.expect(sandbox.end_at)
+        # If it died before it was on record, the news of its end found nothing to end.
+        if sandbox.sandbox_id not in self._node.running():
+            await self._database.run(store.end, sandbox.sandbox_id, now())
+
+    async def _kill(self, who: Principal, sandbox_id: str) -> None:
+        if not await self._database.run(store.end_own, who.team_id, sandbox_id, now()):
+            raise _no_sandbox(sandbox_id)
+        try:
+            await self._node.kill(sandbox_id)
+        except BermError:
+            self._reconciler.put_down(sandbox_id)
+            raise
+
+
+def _spec(wanted: NewSandbox, template: Template) -> SandboxSpec:
+    return SandboxSpec(
+        sandbox_id=ids.sandbox_id(),
+        layers=template.layers,
+        resources=template.resources,
+        allow_internet=wanted.allow_internet is not False,
+        env={**template.env, **wanted.env},
+        user=template.user,
+        workdir=template.workdir,
+        access_token=ids.access_token() if wanted.secure else None,
+    )
+
+
+def _sandbox(
+    who: Principal, wanted: NewSandbox, template: Template, spec: SandboxSpec, life: timedelta
+) -> Sandbox:
+    started_at = now()
+    return Sandbox(
+        sandbox_id=spec.sandbox_id,
+        template_id=template.template_id,
+        template_name=template.name,
+        team_id=who.team_id,
+        state=State.RUNNING,
+        started_at=started_at,
+        end_at=started_at + life,
+        resources=spec.resources,
+        metadata=wanted.metadata,
+        access_token=spec.access_token,
+        allow_internet=wanted.allow_internet,
+    )
+
+
+def _there(sandbox_id: str, found: Sandbox | None) -> Sandbox:
+    if found is None:
+        raise _no_sandbox(sandbox_id)
+    return found
+
+
+def _no_sandbox(sandbox_id: str) -> BermError:
+    return BermError(
+        Code.NOT_FOUND,
+        f"sandbox {sandbox_id!r} not found",
+        "it has ended, or it never was: GET /v2/sandboxes",
+    )

@@ -1,0 +1,100 @@
+"""Queries on teams and their API keys."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
+
+from berm.models import ApiKey, Principal
+from berm.store.schema import api_keys, teams
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    team_id: str
+    name: str
+    created_at: datetime
+
+
+def add_team(connection: Connection, team: Team) -> None:
+    values = {"team_id": team.team_id, "name": team.name, "created_at": team.created_at}
+    connection.execute(insert(teams), values)
+
+
+def first_team(connection: Connection) -> Team | None:
+    """The oldest team: the one that the server made for itself."""
+    row = connection.execute(select(teams).order_by(teams.c.created_at, teams.c.team_id)).first()
+    return _team(row) if row else None
+
+
+def find_team(connection: Connection, team_id: str) -> Team | None:
+    row = connection.execute(select(teams).where(teams.c.team_id == team_id)).first()
+    return _team(row) if row else None
+
+
+def add(connection: Connection, key: ApiKey, digest: str) -> None:
+    values = {
+        "key_id": key.key_id,
+        "team_id": key.team_id,
+        "name": key.name,
+        "digest": digest,
+        "prefix": key.prefix,
+        "suffix": key.suffix,
+        "length": key.length,
+        "created_at": key.created_at,
+        "last_used": key.last_used,
+    }
+    connection.execute(insert(api_keys), values)
+
+
+def principal(connection: Connection, digest: str) -> Principal | None:
+    """Whose key has this digest."""
+    wanted = select(api_keys.c.team_id, api_keys.c.key_id).where(api_keys.c.digest == digest)
+    row = connection.execute(wanted).first()
+    return Principal(row.team_id, row.key_id) if row else None
+
+
+def listing(connection: Connection, team_id: str) -> list[ApiKey]:
+    """A team's keys, oldest first."""
+    wanted = select(api_keys).where(api_keys.c.team_id == team_id).order_by(api_keys.c.created_at)
+    return [_key(row) for row in connection.execute(wanted)]
+
+
+def any_key(connection: Connection) -> bool:
+    return connection.execute(select(api_keys.c.key_id).limit(1)).first() is not None
+
+
+def rename(connection: Connection, team_id: str, key_id: str, name: str) -> ApiKey | None:
+    changed = update(api_keys).where(_own(team_id, key_id)).values(name=name).returning(api_keys)
+    row = connection.execute(changed).first()
+    return _key(row) if row else None
+
+
+def remove(connection: Connection, team_id: str, key_id: str) -> bool:
+    return connection.execute(delete(api_keys).where(_own(team_id, key_id))).rowcount == 1
+
+
+def used(connection: Connection, key_id: str, when: datetime) -> None:
+    connection.execute(update(api_keys).where(api_keys.c.key_id == key_id).values(last_used=when))
+
+
+def _own(team_id: str, key_id: str) -> ColumnElement[bool]:
+    return and_(api_keys.c.team_id == team_id, api_keys.c.key_id == key_id)
+
+
+def _team(row: Row[Any]) -> Team:
+    return Team(row.team_id, row.name, row.created_at)
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    return ApiKey(
+        key_id=row.key_id,
+        team_id=row.team_id,
+        name=row.name,
+        prefix=row.prefix,
+        suffix=row.suffix,
+        length=row.length,
+        created_at=row.created_at,
+        last_used=row.last_used,
+    )

@@ -1,0 +1,192 @@
+"""Queries on sandboxes. One is live until its end time, or until it was ended before that."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, insert, or_, select, update
+
+from berm.models import Resources, Sandbox, State
+from berm.store import paging
+from berm.store.schema import sandboxes as table
+from berm.store.schema import templates
+
+KEPT = timedelta(days=1)
+"""How long an ended sandbox is remembered, for requests that repeat an idempotency key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An idempotency key and the digest of the request it came with."""
+
+    key: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which live sandboxes of a team to list; every condition that is given must hold."""
+
+    states: Collection[State] = tuple(State)
+    template: str | None = None
+    """Template id or name."""
+    started_after: datetime | None = None
+    metadata: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    page: paging.Page[Sandbox]
+    running: int
+    """How many of all that match, on every page, are running."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    ended: tuple[str, ...]
+    next_end: datetime | None
+    """The earliest end of those that live on."""
+
+
+def add(connection: Connection, sandbox: Sandbox, once: Once | None = None) -> None:
+    """Record a sandbox that has started, and that its template was used."""
+    connection.execute(insert(table), _values(sandbox, once))
+    connection.execute(
+        update(templates)
+        .where(templates.c.template_id == sandbox.template_id)
+        .values(spawn_count=templates.c.spawn_count + 1, last_spawned_at=sandbox.started_at)
+    )
+
+
+def find(connection: Connection, team_id: str, sandbox_id: str, now: datetime) -> Sandbox | None:
+    row = connection.execute(select(table).where(_own(team_id, sandbox_id, now))).first()
+    return _sandbox(row) if row else None
+
+
+def find_once(connection: Connection, team_id: str, key: str) -> tuple[Sandbox, str] | None:
+    """The sandbox, live or not, that was made with an idempotency key, and the request's digest."""
+    where = and_(table.c.team_id == team_id, table.c.idempotency_key == key)
+    row = connection.execute(select(table).where(where)).first()
+    return (_sandbox(row), row.request_digest) if row else None
+
+
+def listing(
+    connection: Connection, team_id: str, wanted: Filter, page: paging.Slice, now: datetime
+) -> Listing:
+    where = _matching(connection, team_id, wanted, now)
+    running = select(func.count()).select_from(table).where(where, table.c.state == State.RUNNING)
+    found = paging.rows(connection, select(table).where(where), table.c.started_at, table.c.sandbox_id, page)
+    return Listing(
+        paging.Page(tuple(map(_sandbox, found.items)), found.next), connection.execute(running).scalar_one()
+    )
+
+
+def end(connection: Connection, sandbox_id: str, now: datetime) -> None:
+    """Note that a sandbox is gone; nothing happens if that is known, or if it was never recorded."""
+    where = and_(table.c.sandbox_id == sandbox_id, table.c.ended_at.is_(None))
+    connection.execute(update(table).where(where).values(ended_at=now))
+
+
+def end_own(connection: Connection, team_id: str, sandbox_id: str, now: datetime) -> bool:
+    """End a team's live sandbox; False if there is none. Of two callers one gets True."""
+    where = _own(team_id, sandbox_id, now)
+    return connection.execute(update(table).where(where).values(ended_at=now)).rowcount == 1
+
+
+def set_end(connection: Connection, team_id: str, sandbox_id: str, end_at: datetime, now: datetime) -> bool:
+    """Move the end of a live sandbox, to earlier or later; False if there is none."""
+    where = _own(team_id, sandbox_id, now)
+    return connection.execute(update(table).where(where).values(end_at=end_at)).rowcount == 1
+
+
+def extend(
+    connection: Connection, team_id: str, sandbox_id: str, end_at: datetime, now: datetime
+) -> Sandbox | None:
+    """Move the end of a live sandbox, to later only; the sandbox as it is then."""
+    later = case((table.c.end_at < end_at, end_at), else_=table.c.end_at)
+    changed = update(table).where(_own(team_id, sandbox_id, now)).values(end_at=later).returning(table)
+    row = connection.execute(changed).first()
+    return _sandbox(row) if row else None
+
+
+def expire(connection: Connection, now: datetime) -> Expired:
+    """End every sandbox whose time is over, and forget those that ended long ago."""
+    connection.execute(delete(table).where(table.c.ended_at < now - KEPT))
+    over = and_(table.c.ended_at.is_(None), table.c.end_at <= now)
+    ended = connection.execute(update(table).where(over).values(ended_at=now).returning(table.c.sandbox_id))
+    ids = tuple(ended.scalars())
+    left = select(func.min(table.c.end_at)).where(table.c.ended_at.is_(None))
+    return Expired(ids, connection.execute(left).scalar_one())
+
+
+def adopt(connection: Connection, running: Collection[str], now: datetime) -> set[str]:
+    """End the sandboxes that are not among `running`; of `running`, those that should not be."""
+    kept = set(connection.execute(select(table.c.sandbox_id).where(table.c.ended_at.is_(None))).scalars())
+    for sandbox_id in kept.difference(running):
+        end(connection, sandbox_id, now)
+    return set(running) - kept
+
+
+def _live(now: datetime) -> ColumnElement[bool]:
+    return and_(table.c.ended_at.is_(None), table.c.end_at > now)
+
+
+def _own(team_id: str, sandbox_id: str, now: datetime) -> ColumnElement[bool]:
+    return and_(table.c.sandbox_id == sandbox_id, table.c.team_id == team_id, _live(now))
+
+
+def _matching(connection: Connection, team_id: str, wanted: Filter, now: datetime) -> ColumnElement[bool]:
+    where = and_(table.c.team_id == team_id, _live(now), table.c.state.in_(wanted.states))
+    if wanted.template is not None:
+        where &= or_(table.c.template_id == wanted.template, table.c.template_name == wanted.template)
+    if wanted.started_after is not None:
+        where &= table.c.started_at >= wanted.started_after
+    if wanted.metadata:
+        where &= table.c.sandbox_id.in_(_with_metadata(connection, where, wanted.metadata))
+    return where
+
+
+def _with_metadata(
+    connection: Connection, where: ColumnElement[bool], wanted: Mapping[str, str]
+) -> list[str]:
+    # Compared here: SQLite's JSON paths cannot name a key that holds a quote.
+    rows = connection.execute(select(table.c.sandbox_id, table.c.metadata).where(where))
+    return [row.sandbox_id for row in rows if wanted.items() <= row.metadata.items()]
+
+
+def _values(sandbox: Sandbox, once: Once | None) -> dict[str, object]:
+    return {
+        "sandbox_id": sandbox.sandbox_id,
+        "team_id": sandbox.team_id,
+        "template_id": sandbox.template_id,
+        "template_name": sandbox.template_name,
+        "state": sandbox.state,
+        "started_at": sandbox.started_at,
+        "end_at": sandbox.end_at,
+        "cpu_count": sandbox.resources.cpu_count,
+        "memory_mb": sandbox.resources.memory_mb,
+        "disk_mb": sandbox.resources.disk_mb,
+        "pids": sandbox.resources.pids,
+        "metadata": dict(sandbox.metadata),
+        "access_token": sandbox.access_token,
+        "allow_internet": sandbox.allow_internet,
+        "idempotency_key": once and once.key,
+        "request_digest": once and once.digest,
+    }
+
+
+def _sandbox(row: Row[Any]) -> Sandbox:
+    return Sandbox(
+        sandbox_id=row.sandbox_id,
+        team_id=row.team_id,
+        template_id=row.template_id,
+        template_name=row.template_name,
+        state=State(row.state),
+        started_at=row.started_at,
+        end_at=row.end_at,
+        resources=Resources(row.cpu_count, row.memory_mb, row.disk_mb, row.pids),
+        metadata=row.metadata,
+        access_token=row.access_token,
+        allow_internet=row.allow_internet,
+    )

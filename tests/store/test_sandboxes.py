@@ -1,0 +1,172 @@
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from berm.models import Sandbox, State
+from berm.store import sandboxes as store
+from berm.store.database import Database
+from berm.store.paging import Slice
+from berm.store.sandboxes import Filter, Once
+from tests.store.samples import MINUTE, NOON, OTHER_TEAM, TEAM, add_teams, sandbox
+
+
+@pytest.fixture(autouse=True)
+async def _teams(database: Database) -> None:
+    await add_teams(database)
+
+
+async def add(database: Database, *made: Sandbox) -> None:
+    for each in made:
+        await database.run(store.add, each)
+
+
+async def test_what_was_added_is_found_unchanged(database: Database) -> None:
+    made = sandbox(metadata={"key": 'va"l\u00fce \U0001f600', "": ""})
+    await add(database, made)
+    assert await database.run(store.find, TEAM, made.sandbox_id, NOON) == made
+
+
+async def test_another_team_does_not_find_it(database: Database) -> None:
+    made = sandbox()
+    await add(database, made)
+    assert await database.run(store.find, OTHER_TEAM, made.sandbox_id, NOON) is None
+    assert not await database.run(store.end_own, OTHER_TEAM, made.sandbox_id, NOON)
+    assert not await database.run(store.set_end, OTHER_TEAM, made.sandbox_id, NOON, NOON)
+    assert await database.run(store.extend, OTHER_TEAM, made.sandbox_id, NOON, NOON) is None
+
+
+async def test_it_is_live_until_its_end(database: Database) -> None:
+    made = sandbox(minutes=5)
+    await add(database, made)
+    assert await database.run(store.find, TEAM, made.sandbox_id, NOON + 4 * MINUTE) == made
+    assert await database.run(store.find, TEAM, made.sandbox_id, NOON + 5 * MINUTE) is None
+
+
+async def test_it_can_be_ended_once(database: Database) -> None:
+    made = sandbox()
+    await add(database, made)
+    assert await database.run(store.end_own, TEAM, made.sandbox_id, NOON)
+    assert not await database.run(store.end_own, TEAM, made.sandbox_id, NOON)
+    assert await database.run(store.find, TEAM, made.sandbox_id, NOON) is None
+
+
+async def test_set_end_moves_both_ways_and_extend_only_to_later(database: Database) -> None:
+    made = sandbox(minutes=5)
+    await add(database, made)
+    assert await database.run(store.set_end, TEAM, made.sandbox_id, NOON + MINUTE, NOON)
+    longer = await database.run(store.extend, TEAM, made.sandbox_id, NOON + 9 * MINUTE, NOON)
+    assert longer is not None
+    assert longer.end_at == NOON + 9 * MINUTE
+    same = await database.run(store.extend, TEAM, made.sandbox_id, NOON + 2 * MINUTE, NOON)
+    assert same == longer
+
+
+async def test_one_that_is_over_cannot_be_extended(database: Database) -> None:
+    made = sandbox(minutes=5)
+    await add(database, made)
+    late = NOON + 5 * MINUTE
+    assert not await database.run(store.set_end, TEAM, made.sandbox_id, late + MINUTE, late)
+    assert await database.run(store.extend, TEAM, made.sandbox_id, late + MINUTE, late) is None
+
+
+async def test_expire_ends_those_that_are_over_and_names_the_next_end(database: Database) -> None:
+    over, next_one, later = (sandbox(minutes=m) for m in (1, 2, 3))
+    await add(database, later, over, next_one)
+    expired = await database.run(store.expire, NOON + MINUTE)
+    assert expired == store.Expired((over.sandbox_id,), next_one.end_at)
+    assert (await database.run(store.expire, NOON + MINUTE)).ended == ()
+
+
+async def test_expire_with_nothing_left_names_no_end(database: Database) -> None:
+    assert await database.run(store.expire, NOON) == store.Expired((), None)
+
+
+async def test_ended_ones_are_forgotten_after_a_while(database: Database) -> None:
+    made = sandbox()
+    await database.run(store.add, made, Once("key", "digest"))
+    await database.run(store.end, made.sandbox_id, NOON)
+    await database.run(store.expire, NOON + store.KEPT)
+    assert await database.run(store.find_once, TEAM, "key") == (made, "digest")
+    await database.run(store.expire, NOON + store.KEPT + MINUTE)
+    assert await database.run(store.find_once, TEAM, "key") is None
+
+
+async def test_an_idempotency_key_belongs_to_one_sandbox_of_a_team(database: Database) -> None:
+    await database.run(store.add, sandbox(), Once("key", "digest"))
+    await database.run(store.add, sandbox(OTHER_TEAM), Once("key", "digest"))
+    with pytest.raises(IntegrityError):
+        await database.run(store.add, sandbox(), Once("key", "digest"))
+
+
+async def test_adopt_ends_what_does_not_run_and_names_what_should_not(database: Database) -> None:
+    running, dead = sandbox(), sandbox()
+    await add(database, running, dead)
+    assert await database.run(store.adopt, [running.sandbox_id, "stray"], NOON) == {"stray"}
+    assert await database.run(store.find, TEAM, running.sandbox_id, NOON) == running
+    assert await database.run(store.find, TEAM, dead.sandbox_id, NOON) is None
+
+
+async def listed(database: Database, wanted: Filter) -> list[str]:
+    listing = await database.run(store.listing, TEAM, wanted, Slice(), NOON)
+    return [s.sandbox_id for s in listing.page.items]
+
+
+async def test_listing_shows_live_ones_of_the_team_newest_first(database: Database) -> None:
+    old, new = sandbox(), sandbox(started_at=NOON + MINUTE)
+    over = sandbox(started_at=NOON - 9 * MINUTE, minutes=1)
+    await add(database, new, sandbox(OTHER_TEAM), old, over)
+    assert await listed(database, Filter()) == [new.sandbox_id, old.sandbox_id]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(states=[State.PAUSED]),
+        Filter(template="special"),
+        Filter(template="id-of-special"),
+        Filter(started_after=NOON + MINUTE),
+        Filter(metadata={'a"b': "%_", "c": "d"}),
+    ],
+)
+async def test_listing_by_one_condition(database: Database, wanted: Filter) -> None:
+    special = sandbox(
+        started_at=NOON + MINUTE,
+        template="special",
+        state=State.PAUSED,
+        metadata={'a"b': "%_", "c": "d", "more": ""},
+    )
+    await add(database, special, sandbox(metadata={'a"b': "%_"}), sandbox(metadata={"c": "d", 'a"b': "x"}))
+    assert await listed(database, wanted) == [special.sandbox_id]
+
+
+async def test_an_unknown_template_or_metadata_lists_nothing(database: Database) -> None:
+    await add(database, sandbox())
+    assert await listed(database, Filter(template="none")) == []
+    assert await listed(database, Filter(metadata={"k": "v"})) == []
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_pages_show_everything_once_in_order(database: Database, newest_first: bool) -> None:
+    made = [sandbox(started_at=NOON + (i // 3) * MINUTE) for i in range(7)]
+    await add(database, *made)
+    seen: list[Sandbox] = []
+    page = Slice(2, newest_first=newest_first)
+    while True:
+        listing = await database.run(store.listing, TEAM, Filter(), page, NOON)
+        assert listing.running == 7
+        seen += listing.page.items
+        if listing.page.next is None:
+            break
+        page = Slice(2, listing.page.next, newest_first)
+    assert seen == sorted(made, key=lambda s: (s.started_at, s.sandbox_id), reverse=newest_first)
+
+
+async def test_a_last_page_that_is_full_has_no_next(database: Database) -> None:
+    await add(database, sandbox(), sandbox())
+    listing = await database.run(store.listing, TEAM, Filter(), Slice(2), NOON)
+    assert listing.page.next is None
+
+
+async def test_running_counts_only_running_ones(database: Database) -> None:
+    await add(database, sandbox(), sandbox(state=State.PAUSED))
+    listing = await database.run(store.listing, TEAM, Filter(), Slice(1), NOON)
+    assert listing.running == 1
