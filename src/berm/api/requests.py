@@ -1,0 +1,204 @@
+"""The E2B requests: bodies and queries as pydantic models, and what they ask of control."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl, unquote
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from berm.api.wire import EVERYWHERE, Json
+from berm.control.sandboxes import NewSandbox
+from berm.errors import BermError, Code
+from berm.models import LogLine, State
+from berm.observability.logs import at_least, known_level
+from berm.store.sandboxes import Filter
+
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=128)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[^=\x00]+$")]
+Level = Literal["debug", "info", "warn", "error"]
+Seconds = Annotated[int, Field(ge=0)]
+
+
+class Body(BaseModel):
+    """Exact types, so "300" is no number; an unknown field is an error, so that no wish is ignored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_camel)
+
+
+class Network(Body):
+    allow_public_traffic: bool | None = None
+    allow_out: list[str] | None = None
+    deny_out: list[str] | None = None
+    dns_servers: list[str] | None = None
+    egress_proxy: Json | None = None
+    mask_request_host: str | None = None
+    https_ports: list[int] | None = None
+    rules: Json | None = None
+
+
+class AutoResume(Body):
+    enabled: bool
+
+
+class Iam(Body):
+    tokens: Json | None = None
+
+
+class CreateSandbox(Body):
+    """POST /v2/sandboxes. None stands for a field that is left out."""
+
+    template_id: Annotated[Text, Field(alias="templateID")]
+    timeout: Seconds | None = None
+    metadata: dict[Text, Text] | None = None
+    env_vars: dict[Variable, Text] | None = None
+    allow_internet_access: Annotated[bool | None, Field(alias="allow_internet_access")] = None
+    network: Network = Network()
+    auto_pause: bool | None = None
+    auto_pause_memory: bool | None = None
+    auto_resume: AutoResume | None = None
+    volume_mounts: list[Json] | None = None
+    mcp: Json | None = None
+    iam: Iam | None = None
+
+
+class CreateSandboxV1(CreateSandbox):
+    """POST /sandboxes, where the agent can be left open."""
+
+    secure: bool | None = None
+
+
+class Timeout(Body):
+    timeout: Seconds
+
+
+class Connect(Body):
+    timeout: Seconds | None = None
+    memory: bool | None = None
+
+
+class Refresh(Body):
+    duration: Annotated[int, Field(ge=0, le=3600)] | None = None
+
+
+class KeyName(Body):
+    name: Name
+
+
+_NOT_YET: tuple[tuple[str, Callable[[CreateSandbox], object]], ...] = (
+    ("autoPause", lambda b: b.auto_pause),
+    ("autoResume.enabled", lambda b: b.auto_resume and b.auto_resume.enabled),
+    ("volumeMounts", lambda b: b.volume_mounts),
+    ("mcp", lambda b: b.mcp is not None),
+    ("iam.tokens", lambda b: b.iam and b.iam.tokens),
+    ("network.allowPublicTraffic", lambda b: b.network.allow_public_traffic is False),
+    ("network.allowOut", lambda b: b.network.allow_out),
+    ("network.denyOut", lambda b: set(b.network.deny_out or ()) - {EVERYWHERE}),
+    ("network.dnsServers", lambda b: b.network.dns_servers),
+    ("network.egressProxy", lambda b: b.network.egress_proxy),
+    ("network.maskRequestHost", lambda b: b.network.mask_request_host),
+    ("network.httpsPorts", lambda b: b.network.https_ports),
+    ("network.rules", lambda b: b.network.rules),
+)
+"""Wishes that cannot be granted, and when a request has them; others would be ignored without a word."""
+
+
+def new_sandbox(body: CreateSandbox) -> NewSandbox:
+    """Raises BermError NOT_OFFERED naming the first field that asks for too much."""
+    for field, asked in _NOT_YET:
+        if asked(body):
+            raise BermError(Code.NOT_OFFERED, f"{field} is not offered yet", "create the sandbox without it")
+    closed = body.allow_internet_access is False or bool(body.network.deny_out)
+    return NewSandbox(
+        template=body.template_id,
+        timeout=body.timeout,
+        metadata=body.metadata or {},
+        env=body.env_vars or {},
+        secure=not isinstance(body, CreateSandboxV1) or body.secure is not False,
+        allow_internet=False if closed else body.allow_internet_access,
+    )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """`k=v&k=v`, where keys and values are percent-encoded once more than a query needs."""
+    pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
+    return {unquote(key): unquote(value) for key, value in pairs}
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _split(texts: list[str]) -> list[str]:
+    """Lists are joined by commas in one parameter; one parameter for each item is fine too."""
+    return [item for text in texts for item in text.split(",")]
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class ListSandboxesV1(Query):
+    """GET /sandboxes."""
+
+    metadata: Annotated[dict[str, str] | None, BeforeValidator(_pairs)] = None
+
+
+class ListSandboxes(ListSandboxesV1):
+    """GET /v2/sandboxes, without its paging."""
+
+    state: Annotated[list[State], BeforeValidator(_split)] = list(State)
+    order: Literal["asc", "desc"] = "desc"
+    started_after: Annotated[datetime, AfterValidator(_utc)] | None = None
+    template: Text | None = None
+
+    def filter(self) -> Filter:
+        return Filter(self.state, self.template, self.started_after, self.metadata)
+
+
+class LogQueryV1(Query):
+    """GET /sandboxes/{sandboxID}/logs. `start` is in milliseconds since 1970."""
+
+    start: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=0)] = 1000
+
+    def select(self, lines: Iterable[LogLine]) -> list[LogLine]:
+        return [line for line in lines if _millis(line) >= self.start][: self.limit]
+
+
+class LogQuery(Query):
+    """GET /v2/sandboxes/{sandboxID}/logs. `cursor`, in milliseconds, is where the reading starts."""
+
+    cursor: Annotated[int, Field(ge=0)] | None = None
+    limit: Annotated[int, Field(ge=0, le=1000)] = 1000
+    direction: Literal["forward", "backward"] = "forward"
+    level: Level = "debug"
+    search: Annotated[str, Field(max_length=256)] = ""
+
+    def select(self, lines: Iterable[LogLine]) -> list[LogLine]:
+        """The lines that are asked for, of a log that is in order of time."""
+        found = [line for line in lines if self._wants(line)]
+        return (found if self.direction == "forward" else found[::-1])[: self.limit]
+
+    def _wants(self, line: LogLine) -> bool:
+        severe = known_level(line.level) in at_least(self.level)
+        return severe and self.search in line.message and self._reaches(_millis(line))
+
+    def _reaches(self, millis: float) -> bool:
+        if self.cursor is None:
+            return True
+        return millis >= self.cursor if self.direction == "forward" else millis <= self.cursor
+
+
+class BuildLogQuery(Query):
+    """GET /templates/{templateID}/builds/{buildID}/status."""
+
+    logs_offset: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    limit: Annotated[int, Field(ge=0, le=100)] = 100
+    level: Level = "debug"
+
+
+def _millis(line: LogLine) -> float:
+    return line.timestamp.timestamp() * 1000
