@@ -1,0 +1,104 @@
+"""The answers that the gateway gives itself, as JSON or as a small page."""
+
+import html
+import json
+from http import HTTPStatus
+
+from starlette.types import Send
+
+from berm.gateway.heads import Headers, response_head
+from berm.gateway.hosts import Target
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>body{{font:1.1em/1.5 system-ui,sans-serif;max-width:36em;margin:20vh auto}}</style></head>
+<body><h1>{title}</h1><p>{message}</p><p>{where}</p></body></html>
+"""
+
+
+class RefusalError(Exception):
+    """A request to a sandbox port that gets an answer from the gateway instead of the sandbox."""
+
+    def __init__(
+        self, status: int, message: str, target: Target | None = None, *, show_port: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.target = target
+        self.show_port = show_port
+
+    def render(self, accept: str) -> tuple[Headers, bytes]:
+        """Headers and body: HTML if the Accept header prefers it to JSON, else JSON."""
+        if _quality(accept, "text/html") > _quality(accept, "application/json"):
+            kind, body = b"text/html; charset=utf-8", self._page()
+        else:
+            kind, body = b"application/json", self._json()
+        return [(b"content-type", kind), (b"content-length", b"%d" % len(body))], body
+
+    async def send(self, accept: str, send: Send) -> None:
+        headers, body = self.render(accept)
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def to_bytes(self) -> bytes:
+        """The whole answer in JSON, as the last one on a connection."""
+        headers, body = self.render(accept="")
+        return response_head(self.status, [*headers, (b"connection", b"close")]) + body
+
+    def _json(self) -> bytes:
+        fields: dict[str, str | int] = {"message": self.message, "code": self.status}
+        if self.target:
+            fields["sandboxId"] = self.target.sandbox_id
+        if self.target and self.show_port:
+            fields["port"] = self.target.port
+        return json.dumps(fields).encode()
+
+    def _page(self) -> bytes:
+        where = f"Sandbox {self.target.sandbox_id}, port {self.target.port}" if self.target else ""
+        title = f"{self.status} {HTTPStatus(self.status).phrase}"
+        return _PAGE.format(title=title, message=html.escape(self.message), where=where).encode()
+
+
+def bad_request(message: str) -> RefusalError:
+    return RefusalError(400, message)
+
+
+def control_route(target: Target, path: str) -> RefusalError:
+    return RefusalError(404, f"{path[:64]} is not open to clients of the sandbox", target)
+
+
+def sandbox_not_found(target: Target) -> RefusalError:
+    return RefusalError(502, "The sandbox was not found", target)
+
+
+def port_not_open(target: Target) -> RefusalError:
+    return RefusalError(502, "The sandbox is running but port is not open", target, show_port=True)
+
+
+def invalid_response(target: Target) -> RefusalError:
+    return RefusalError(502, "The sandbox sent an invalid HTTP response", target, show_port=True)
+
+
+def not_a_sandbox() -> RefusalError:
+    return RefusalError(404, "this address takes no WebSocket; the Host must name a port of a sandbox")
+
+
+def _quality(accept: str, media_type: str) -> float:
+    """How much an Accept header wants a media type, 0 to 1 (RFC 9110 12.5.1)."""
+    weights = dict(_ranges(accept))
+    general = f"{media_type.partition('/')[0]}/*"
+    return next((weights[name] for name in (media_type, general, "*/*") if name in weights), 0.0)
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    return [_range(item) for item in accept.lower().split(",")]
+
+
+def _range(item: str) -> tuple[str, float]:
+    name, *parameters = (part.strip() for part in item.split(";"))
+    weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+    try:
+        return name, float(weight)
+    except ValueError:
+        return name, 0.0

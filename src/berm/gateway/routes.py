@@ -1,0 +1,60 @@
+"""From the head of a request to the address it goes to."""
+
+import posixpath
+from dataclasses import dataclass
+from typing import Protocol
+
+from berm.errors import BermError
+from berm.gateway import answers, hosts
+from berm.gateway.heads import Headers, text
+from berm.gateway.hosts import Target
+from berm.models import AGENT_PORT, Endpoint
+
+CONTROL_ROUTES = frozenset({"/init", "/freeze", "/unfreeze", "/collapse", "/fsfreeze", "/fsthaw"})
+"""Routes of the agent that are for the server alone."""
+
+
+class Resolver(Protocol):
+    """Knows where the sandboxes are."""
+
+    def resolve(self, sandbox_id: str, port: int) -> Endpoint | None:
+        """Where to connect for a port of a sandbox, None if the sandbox is not running.
+
+        Called for every request: answers from memory.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A sandbox port and where to connect for it."""
+
+    target: Target
+    endpoint: Endpoint
+
+
+class Router:
+    def __init__(self, resolver: Resolver, domain: str) -> None:
+        self._resolver = resolver
+        self._domain = domain
+
+    def route(self, headers: Headers, path: str) -> Route | None:
+        """Where a request goes, None if to the API; `path` is percent-decoded. Raises RefusalError."""
+        target = self._target(headers)
+        if target is None:
+            return None
+        if target.port == AGENT_PORT and posixpath.normpath("/" + path.lstrip("/")) in CONTROL_ROUTES:
+            raise answers.control_route(target, path)
+        endpoint = self._resolver.resolve(target.sandbox_id, target.port)
+        if endpoint is None:
+            raise answers.sandbox_not_found(target)
+        return Route(target, endpoint)
+
+    def _target(self, headers: Headers) -> Target | None:
+        host = text(headers, b"host") or ""
+        sandbox_id = text(headers, b"e2b-sandbox-id")
+        port = text(headers, b"e2b-sandbox-port")
+        try:
+            return hosts.target(host, sandbox_id, port, self._domain)
+        except BermError as error:
+            raise answers.bad_request(str(error)) from None

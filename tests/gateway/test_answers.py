@@ -1,0 +1,70 @@
+import json
+
+import pytest
+
+from berm.gateway import answers
+from berm.gateway.answers import RefusalError
+from berm.gateway.hosts import Target
+
+TARGET = Target("i" + "a" * 19, 3000)
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fields"),
+    [
+        (
+            answers.sandbox_not_found(TARGET),
+            {"sandboxId": TARGET.sandbox_id, "message": "The sandbox was not found", "code": 502},
+        ),
+        (
+            answers.port_not_open(TARGET),
+            {
+                "sandboxId": TARGET.sandbox_id,
+                "message": "The sandbox is running but port is not open",
+                "port": 3000,
+                "code": 502,
+            },
+        ),
+        (answers.bad_request("no"), {"message": "no", "code": 400}),
+    ],
+)
+def test_json_has_the_fields_that_the_sdks_read(refusal: RefusalError, fields: dict[str, object]) -> None:
+    headers, body = refusal.render(accept="")
+    assert json.loads(body) == fields
+    assert dict(headers) == {b"content-type": b"application/json", b"content-length": b"%d" % len(body)}
+
+
+@pytest.mark.parametrize(
+    ("accept", "html"),
+    [
+        (BROWSER, True),
+        ("text/html", True),
+        ("text/*;q=0.5", True),
+        ("application/json;q=0.1, TEXT/HTML;Q=0.2", True),
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("text/html;q=0.5, application/json", False),
+        ("text/html;q=0", False),
+        ("text/html;q=much", False),
+        ("text/html, application/json", False),
+    ],
+)
+def test_html_only_where_it_is_preferred(accept: str, html: bool) -> None:
+    headers, body = answers.port_not_open(TARGET).render(accept)
+    assert dict(headers)[b"content-type"].startswith(b"text/html") is html
+    assert body.startswith(b"<!doctype html>") is html
+
+
+def test_page_escapes_what_the_client_sent() -> None:
+    _, body = answers.bad_request("<script>").render(BROWSER)
+    assert b"<script>" not in body
+    assert b"&lt;script&gt;" in body
+
+
+def test_to_bytes_is_a_whole_closing_response() -> None:
+    head, _, body = answers.not_a_sandbox().to_bytes().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert b"\r\nconnection: close" in head
+    assert b"content-length: %d" % len(body) in head
