@@ -1,0 +1,82 @@
+"""Which server a command is about, and the clients for it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import typer
+
+from berm import config
+from berm.config import ClientConfig, Config
+from berm.errors import BermError, Code
+
+if TYPE_CHECKING:
+    from berm.cli.client import Client
+    from berm.cli.envd import Agent
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """This machine's settings and the server that was chosen."""
+
+    config: Config
+    client: ClientConfig
+
+    @property
+    def key(self) -> str:
+        """The API key; the one in the state directory is only for servers of this machine.
+
+        Raises BermError UNAUTHENTICATED when there is none.
+        """
+        if self.client.key:
+            return self.client.key
+        if _host(self.client.url) not in {*_LOOPBACK, self.config.host}:
+            raise BermError(
+                Code.UNAUTHENTICATED,
+                f"no API key for {self.client.url}",
+                "set BERM_API_KEY to one of its keys",
+            )
+        return local_key(self.config)
+
+    def api(self) -> "Client":
+        from berm.cli.client import Client  # noqa: PLC0415 - httpx takes 120 ms that `berm env` need not wait for
+
+        return Client(self.client.url, self.key)
+
+    def agent(self, sandbox_id: str, user: str = "") -> "Agent":
+        """A client of the agent of a sandbox, which need not be running."""
+        from berm.cli.envd import Agent  # noqa: PLC0415
+
+        with self.api() as api:
+            detail = api.get("sandboxes", sandbox_id)
+        return Agent(self.client.sandbox_url, sandbox_id, detail.get("envdAccessToken"), user)
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def local_key(settings: Config) -> str:
+    """The first key of this machine's server. Raises BermError UNAUTHENTICATED if it cannot be read."""
+    try:
+        return settings.key_file.read_text().strip()
+    except OSError as error:
+        raise BermError(
+            Code.UNAUTHENTICATED,
+            f"no API key: BERM_API_KEY is not set and {settings.key_file} cannot be read: {error.strerror}",
+            "set BERM_API_KEY, or on the server's machine run `berm up` as root",
+        ) from None
+
+
+def target(ctx: typer.Context) -> Target:
+    """The target that the root command's options and the environment name."""
+    found = ctx.find_object(Target)
+    if found is None:
+        settings = config.load()
+        return Target(settings, config.load_client(settings))
+    return found

@@ -1,0 +1,169 @@
+"""The composition root: one process that serves the API and the gateway over this machine's node."""
+
+import argparse
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from berm import __version__
+from berm.api.app import create_app
+from berm.config import Config, load
+from berm.control.base import make_base
+from berm.control.control import Control
+from berm.errors import BermError, Code
+from berm.gateway.app import Gateway
+from berm.gateway.server import uvicorn_config
+from berm.models import Endpoint
+from berm.node import daemon
+from berm.node.local import LocalNode
+from berm.observability import logs
+from berm.store.database import Database
+
+_BACKLOG = 1024
+log = logging.getLogger("berm.server")
+
+
+def main() -> None:
+    """`python -m berm.server`: serve until SIGTERM; sandboxes live on after it."""
+    parser = argparse.ArgumentParser(prog="berm.server", description=__doc__)
+    parser.add_argument("--ready-fd", type=int, help="descriptor that is told `ready` or what went wrong")
+    ready_fd: int | None = parser.parse_args().ready_fd
+    if ready_fd is not None:
+        os.set_inheritable(ready_fd, False)
+    try:
+        config = load()
+        logs.configure(config.log_level)
+        uvloop.run(serve(config, lambda: _tell(ready_fd, "ready")))
+    except BermError as failure:
+        reason = {"code": failure.code, "message": failure.message, "hint": failure.hint}
+        _tell(ready_fd, json.dumps(reason))
+        sys.exit(str(failure))
+
+
+def _tell(fd: int | None, word: str) -> None:
+    if fd is not None:
+        os.write(fd, f"{word}\n".encode())
+        os.close(fd)
+
+
+def teardown(config: Config) -> list[str]:
+    """Give back all that a stopped server left on this machine but its files; says what was freed."""
+    return asyncio.run(daemon.tear_down(config))
+
+
+async def serve(config: Config, ready: Callable[[], None]) -> None:
+    """Serve until told to stop. Raises BermError when another server has the state directory or the port."""
+    config.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config.home.chmod(0o700)
+    with _locked(config), _listening(config) as listener:
+        async with _control(config) as (control, node):
+            gateway = Gateway(create_app(control, config), _Resolver(control), config.public_domain)
+            server = _Server(uvicorn_config(gateway, host=config.host, port=config.port))
+            server.listening = lambda: _listens(config, ready)
+            tasks = [asyncio.ensure_future(work) for work in (_base(control, node), _follow(node, gateway))]
+            try:
+                await server.serve([listener])
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                gateway.pool.close()
+
+
+@asynccontextmanager
+async def _control(config: Config) -> AsyncIterator[tuple[Control, LocalNode]]:
+    node = LocalNode(config)
+    control = Control.over(Database(config.database), node, config)
+    await node.start()
+    try:
+        await control.start()
+        yield control, node
+        await control.close()
+    finally:
+        await node.close()
+
+
+async def _base(control: Control, node: LocalNode) -> None:
+    team = await control.keys.first_team()
+    try:
+        await make_base(node, control.templates, team.team_id, control.config)
+    except BermError as failure:
+        log.error("the base template could not be made: %s", failure)
+
+
+async def _follow(node: LocalNode, gateway: Gateway) -> None:
+    async for sandbox_id in node.ended():
+        gateway.drop(sandbox_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolver:
+    """What the gateway asks of the control plane."""
+
+    control: Control
+
+    def resolve(self, sandbox_id: str, port: int) -> Endpoint | None:
+        return self.control.sandboxes.endpoint(sandbox_id, port)
+
+
+class _Server(uvicorn.Server):
+    listening: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening()
+
+
+def _listens(config: Config, ready: Callable[[], None]) -> None:
+    record = {"pid": os.getpid(), "url": config.url, "version": __version__}
+    fresh = config.run_dir / "server.json.new"
+    fresh.write_text(json.dumps(record))
+    fresh.rename(config.run_dir / "server.json")
+    ready()
+
+
+@contextmanager
+def _locked(config: Config) -> Iterator[None]:
+    with (config.run_dir / "server.lock").open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise BermError(
+                Code.CONFLICT,
+                f"another server runs on the state directory {config.home}",
+                "stop it with `berm down`, or give this one a BERM_HOME of its own",
+            ) from None
+        try:
+            yield
+        finally:
+            with suppress(FileNotFoundError):
+                Path(config.run_dir / "server.json").unlink()
+
+
+@contextmanager
+def _listening(config: Config) -> Iterator[socket.socket]:
+    try:
+        listener = socket.create_server((config.host, config.port), backlog=_BACKLOG)
+    except OSError as failure:
+        raise BermError(
+            Code.CONFLICT,
+            f"cannot listen on {config.host}:{config.port}: {failure.strerror}",
+            "set BERM_PORT or BERM_HOST to an address that is free",
+        ) from None
+    with listener:
+        yield listener
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""A whole berm for tests, with a state directory, port and addresses of its own, run by its command line."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BERM = str(Path(sys.executable).with_name("berm"))
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A running berm and the environment in which its command line and the SDKs reach it."""
+
+    home: Path
+    env: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return self.env["E2B_API_URL"]
+
+    @property
+    def key(self) -> str:
+        return self.env["E2B_API_KEY"]
+
+    @property
+    def pool(self) -> Path:
+        return self.home / "pool"
+
+    def berm(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the command line; `options` go to subprocess.run."""
+        command = [BERM, *arguments]
+        return subprocess.run(
+            command, env=self.env, text=True, capture_output=True, check=check, timeout=300, **options
+        )
+
+    def server_pid(self) -> int:
+        return int(json.loads((self.home / "run/server.json").read_text())["pid"])
+
+    def launcher_pid(self) -> int:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+            peer.connect(str(self.home / "run/launcher.sock"))
+            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(credentials[:4], sys.byteorder)
+
+    def kill_server(self) -> None:
+        """End the server as a crash would, and wait until it is gone."""
+        end(self.server_pid())
+
+    def kill_launcher(self) -> None:
+        end(self.launcher_pid())
+
+
+def end(pid: int) -> None:
+    """SIGKILL a process and wait for its end."""
+    process = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        # A pidfd is readable when its process has ended (pidfd_open(2)).
+        select.select([process], [], [])
+    finally:
+        os.close(process)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(home: Path, number: int, **settings: str) -> Iterator[Instance]:
+    """Start a berm in `home`; `number` (0 to 200) keeps its addresses and ids apart from others'."""
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("BERM_", "E2B_"))},
+        "BERM_HOME": str(home),
+        "BERM_PORT": str(free_port()),
+        "BERM_SUBNET": f"10.{20 + number}.0.0/16",
+        "BERM_UID_BASE": str(0x50000000 + number * 0x800000),
+        "BERM_WARM_SLOTS": "8",
+        "BERM_POOL_GB": "16",
+        **settings,
+    }
+    instance = Instance(home, env)
+    try:
+        instance.berm("up")
+        env.update(json.loads(instance.berm("env", "--shell", "json").stdout))
+        yield instance
+    finally:
+        instance.berm("down", "--kill", check=False)
