@@ -1,0 +1,43 @@
+# Every target installs what it needs first, so each works on a fresh Debian 12 machine as root.
+PYTHON ?= python3
+BERM := .venv/bin/berm
+
+.PHONY: up down test lint bench lock help
+.DEFAULT_GOAL := help
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.venv/installed: requirements.lock pyproject.toml tools/install-packages
+	PYTHON=$(PYTHON) tools/install-packages run
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: .venv/installed ## Start berm, make its base template, run a first command in a sandbox
+	$(BERM) up
+	@eval "$$($(BERM) env)" && .venv/bin/python examples/hello.py
+
+down: .venv/installed ## Stop the server; sandboxes live on (KILL=1 ends them and gives everything back)
+	$(BERM) down $(if $(KILL),--kill)
+
+test: .venv/installed ## Run every test
+	@PYTHON=$(PYTHON) tools/install-packages test
+	.venv/bin/python -m pytest $(TESTS)
+
+lint: .venv/installed ## Format, style, types and the direction of imports
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/installed ## Measure, beside the other ways of starting a sandbox on this machine
+	@PYTHON=$(PYTHON) tools/install-packages bench
+	$(BERM) up
+	@eval "$$($(BERM) env)" && .venv/bin/python -m bench $(BENCH)
+
+lock: .venv/installed ## Choose the newest versions of all dependencies and pin them
+	.venv/bin/pip install --quiet uv
+	.venv/bin/uv pip compile pyproject.toml --all-extras --generate-hashes --no-header --no-annotate \
+		--python-version 3.11 --upgrade --output-file requirements.lock
