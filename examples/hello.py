@@ -7,7 +7,7 @@ from e2b import Sandbox
 start = time.perf_counter()
 sandbox = Sandbox.create("base")
 created = time.perf_counter()
-result = sandbox.commands.run('echo "Hello from $(uname -sr), I am $(whoami) in $(hostname)"')
+result = sandbox.commands.run('echo "Hello from $(uname -sr), I am $(whoami) in $E2B_SANDBOX_ID"')
 answered = time.perf_counter()
 sandbox.kill()
 

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from berm.launcher import cgroup
+from berm.node.daemon import instance
+
 BERM = str(Path(sys.executable).with_name("berm"))
+NUMBER = int(os.environ.get("BERM_TEST_NUMBER", "0"))
+"""Keeps this run's instances apart from another's on the same machine; it uses this one and the next nine."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,14 @@ class Instance:
             peer.connect(str(self.home / "run/launcher.sock"))
             credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         return int.from_bytes(credentials[:4], sys.byteorder)
+
+    def init_pid(self, sandbox_id: str) -> int:
+        """The host's number of a running sandbox's process 1."""
+        slot = (self.pool / "sandboxes" / sandbox_id / "slot").read_text()
+        groups = cgroup.detect(instance(self.home))
+        pid = cgroup.init_process(groups.processes(slot))
+        assert pid
+        return pid
 
     def kill_server(self) -> None:
         """End the server as a crash would, and wait until it is gone."""
@@ -88,10 +101,10 @@ def running(home: Path, number: int, **settings: str) -> Iterator[Instance]:
         "BERM_POOL_GB": "16",
         **settings,
     }
-    instance = Instance(home, env)
+    berm = Instance(home, env)
     try:
-        instance.berm("up")
-        env.update(json.loads(instance.berm("env", "--shell", "json").stdout))
-        yield instance
+        berm.berm("up")
+        env.update(json.loads(berm.berm("env", "--shell", "json").stdout))
+        yield berm
     finally:
-        instance.berm("down", "--kill", check=False)
+        berm.berm("down", "--kill")

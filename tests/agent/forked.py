@@ -34,7 +34,7 @@ def serve(listener: socket.socket, imported: frozenset[str]) -> None:
 
     signal.signal(signal.SIGUSR1, report)
     config = server.AgentConfig(access_token="token-of-the-tests", env={"HOME": "/tmp"})
-    server.run(config, listener, lambda: None)
+    server.Agent(listener).run(config, lambda: None)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from tests.api.checks import check_error
 from tests.serving import Served
 
 
-def test_health_needs_no_key(served: Served) -> None:
-    with served.connect("") as nobody:
+def test_health_needs_no_key(untouched: Served) -> None:
+    with untouched.connect("") as nobody:
         response = nobody.get("/health")
     assert (response.status_code, response.content) == (204, b"")
 

@@ -47,13 +47,13 @@ def test_the_unexpected_is_logged_under_an_id(serve: Serve, caplog: pytest.LogCa
     assert "nobody foresaw this" in caplog.text
 
 
-def test_an_unknown_path_is_not_found(served: Served) -> None:
-    check_error(served.client.get("/nope"), 404, "GET /nope is not a call of this API")
-    check_error(served.client.get("/sandboxes/"), 404, "GET /sandboxes/ is not")
+def test_an_unknown_path_is_not_found(untouched: Served) -> None:
+    check_error(untouched.client.get("/nope"), 404, "GET /nope is not a call of this API")
+    check_error(untouched.client.get("/sandboxes/"), 404, "GET /sandboxes/ is not")
 
 
-def test_an_unknown_method_is_not_allowed(served: Served) -> None:
-    response = served.client.put("/sandboxes/x")
+def test_an_unknown_method_is_not_allowed(untouched: Served) -> None:
+    response = untouched.client.put("/sandboxes/x")
     check_error(response, 405, "PUT /sandboxes/x is not a call of this API")
 
 
@@ -71,12 +71,12 @@ def test_an_unknown_method_is_not_allowed(served: Served) -> None:
         b'{"templateID": "base", "timeout": ' + b"9" * 5000 + b"}",
     ],
 )
-def test_a_body_that_is_no_json_object_is_refused(served: Served, body: bytes) -> None:
-    check_error(served.client.post("/v2/sandboxes", content=body, headers=JSON), 400, "")
+def test_a_body_that_is_no_json_object_is_refused(untouched: Served, body: bytes) -> None:
+    check_error(untouched.client.post("/v2/sandboxes", content=body, headers=JSON), 400, "")
 
 
-def test_a_body_of_another_type_is_refused_with_a_hint(served: Served) -> None:
-    response = served.client.post("/v2/sandboxes", data={"templateID": "base"})
+def test_a_body_of_another_type_is_refused_with_a_hint(untouched: Served) -> None:
+    response = untouched.client.post("/v2/sandboxes", data={"templateID": "base"})
     check_error(response, 400, "Content-Type: application/json")
 
 
@@ -86,12 +86,14 @@ def test_a_body_may_be_as_large_as_the_limit(served: Served) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_larger_body_is_refused_while_it_is_read(served: Served, chunked: bool) -> None:
+def test_a_larger_body_is_refused_while_it_is_read(untouched: Served, chunked: bool) -> None:
     body = b"x" * (MAX_BODY + 1)
-    response = served.client.post("/v2/sandboxes", content=iter([body]) if chunked else body, headers=JSON)
+    response = untouched.client.post("/v2/sandboxes", content=iter([body]) if chunked else body, headers=JSON)
     check_error(response, 413, f"larger than {MAX_BODY} bytes")
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-def test_a_call_that_is_not_offered_yet_says_so(served: Served, method: str, path: str) -> None:
-    check_error(served.client.request(method, path.replace("{", "").replace("}", "")), 501, "not offered yet")
+def test_a_call_that_is_not_offered_yet_says_so(untouched: Served, method: str, path: str) -> None:
+    check_error(
+        untouched.client.request(method, path.replace("{", "").replace("}", "")), 501, "not offered yet"
+    )

@@ -41,9 +41,7 @@ def test_create_answers_a_sandbox(served: Served) -> None:
 def test_the_first_version_can_leave_the_agent_open(served: Served) -> None:
     assert "envdAccessToken" in create(served, "/sandboxes")
     assert "envdAccessToken" not in create(served, "/sandboxes", secure=False)
-    check_error(
-        served.client.post("/v2/sandboxes", json={"templateID": "base", "secure": False}), 400, "secure"
-    )
+    assert "envdAccessToken" in create(served, "/v2/sandboxes", secure=False)
 
 
 def test_get_answers_all_details(served: Served) -> None:
@@ -81,8 +79,10 @@ DEFAULTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("field", DEFAULTS)
-def test_a_default_may_be_spelled_out(served: Served, field: str) -> None:
+def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> None:
     create(served, **{field: DEFAULTS[field]})
+    null: dict[str, Any] = {field: None}
+    create(served, **null)
 
 
 REFUSED: list[tuple[str, dict[str, object]]] = [
@@ -104,11 +104,11 @@ REFUSED: list[tuple[str, dict[str, object]]] = [
 
 @pytest.mark.parametrize(("field", "body"), REFUSED)
 def test_a_wish_that_cannot_be_granted_is_refused_by_name(
-    served: Served, field: str, body: dict[str, object]
+    untouched: Served, field: str, body: dict[str, object]
 ) -> None:
-    response = served.client.post("/v2/sandboxes", json={"templateID": "base", **body})
+    response = untouched.client.post("/v2/sandboxes", json={"templateID": "base", **body})
     check_error(response, 501, f"{field} is not offered yet")
-    assert not served.node.specs
+    assert not untouched.node.specs
 
 
 WRONG: list[tuple[str, dict[str, object]]] = [
@@ -125,38 +125,38 @@ WRONG: list[tuple[str, dict[str, object]]] = [
     ("envVars", {"templateID": "base", "envVars": {"A=B": "c"}}),
     ("envVars", {"templateID": "base", "envVars": {"": "c"}}),
     ("envVars.A", {"templateID": "base", "envVars": {"A": "\0"}}),
-    ("colour is not a field", {"templateID": "base", "colour": "red"}),
-    ("network.colour is not a field", {"templateID": "base", "network": {"colour": "red"}}),
     ("allow_internet_access is 'no'", {"templateID": "base", "allow_internet_access": "no"}),
 ]
 
 
 @pytest.mark.parametrize(("message", "body"), WRONG)
-def test_a_wrong_field_is_named_with_its_value(served: Served, message: str, body: dict[str, object]) -> None:
-    check_error(served.client.post("/v2/sandboxes", json=body), 400, message)
-    assert not served.node.specs
+def test_a_wrong_field_is_named_with_its_value(
+    untouched: Served, message: str, body: dict[str, object]
+) -> None:
+    check_error(untouched.client.post("/v2/sandboxes", json=body), 400, message)
+    assert not untouched.node.specs
 
 
-def test_a_long_wrong_value_is_cut(served: Served) -> None:
-    response = served.client.post("/v2/sandboxes", json={"templateID": "base", "timeout": "9" * 10_000})
+def test_a_long_wrong_value_is_cut(untouched: Served) -> None:
+    response = untouched.client.post("/v2/sandboxes", json={"templateID": "base", "timeout": "9" * 10_000})
     assert len(response.json()["message"]) < 300
 
 
 @pytest.mark.parametrize("template", ["none", "base:none", "", "../base", "\0", "B\u00e4se", "x" * 9999])
-def test_an_unknown_template_is_not_found(served: Served, template: str) -> None:
-    response = served.client.post("/v2/sandboxes", json={"templateID": template})
+def test_an_unknown_template_is_not_found(untouched: Served, template: str) -> None:
+    response = untouched.client.post("/v2/sandboxes", json={"templateID": template})
     check_error(response, 400 if template == "\0" else 404, "template")
 
 
-def test_a_lone_surrogate_is_no_text(served: Served) -> None:
+def test_a_lone_surrogate_is_no_text(untouched: Served) -> None:
     body = b'{"templateID": "base", "metadata": {"k": "\\ud800"}}'
     headers = {"Content-Type": "application/json"}
-    check_error(served.client.post("/v2/sandboxes", content=body, headers=headers), 400, "metadata.k")
+    check_error(untouched.client.post("/v2/sandboxes", content=body, headers=headers), 400, "metadata.k")
 
 
 @pytest.mark.parametrize("key", ["UPPER", "under_score", "", "a" * 256])
-def test_a_malformed_idempotency_key_is_refused(served: Served, key: str) -> None:
-    response = served.client.post(
+def test_a_malformed_idempotency_key_is_refused(untouched: Served, key: str) -> None:
+    response = untouched.client.post(
         "/v2/sandboxes", json={"templateID": "base"}, headers={"Idempotency-Key": key}
     )
     check_error(response, 400, "idempotency-key")
@@ -206,8 +206,8 @@ def test_the_first_version_lists_everything_that_runs(served: Served) -> None:
         ("metadata", "no-equals-sign"),
     ],
 )
-def test_a_wrong_query_is_named_with_its_value(served: Served, field: str, value: str) -> None:
-    check_error(served.client.get("/v2/sandboxes", params={field: value}), 400, field)
+def test_a_wrong_query_is_named_with_its_value(untouched: Served, field: str, value: str) -> None:
+    check_error(untouched.client.get("/v2/sandboxes", params={field: value}), 400, field)
 
 
 def test_a_next_token_from_elsewhere_is_harmless(served: Served) -> None:
@@ -231,9 +231,9 @@ def test_a_sandbox_of_another_team_is_not_found(served: Served) -> None:
 
 
 @pytest.mark.parametrize("sandbox_id", ["i" + "a" * 19, "x", "%00", "%2e%2e", "i" * 5000])
-def test_a_sandbox_that_never_was_is_not_found(served: Served, sandbox_id: str) -> None:
-    check_error(served.client.get(f"/sandboxes/{sandbox_id}"), 404, "")
-    check_error(served.client.delete(f"/sandboxes/{sandbox_id}"), 404, "")
+def test_a_sandbox_that_never_was_is_not_found(untouched: Served, sandbox_id: str) -> None:
+    check_error(untouched.client.get(f"/sandboxes/{sandbox_id}"), 404, "")
+    check_error(untouched.client.delete(f"/sandboxes/{sandbox_id}"), 404, "")
 
 
 def test_timeout_connect_and_refresh_move_the_end(served: Served) -> None:

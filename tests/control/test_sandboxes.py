@@ -21,7 +21,13 @@ async def test_a_new_sandbox_runs_with_what_was_asked_for(
     asked = wanted(env={"A": "b"}, metadata={"k": "v"}, allow_internet=False)
     sandbox = await control.sandboxes.create(who, asked)
     spec = node.specs[sandbox.sandbox_id]
-    assert spec.env == {"LANG": "C.UTF-8", "A": "b"}
+    assert spec.env == {
+        "LANG": "C.UTF-8",
+        "A": "b",
+        "E2B_SANDBOX": "true",
+        "E2B_SANDBOX_ID": sandbox.sandbox_id,
+        "E2B_TEMPLATE_ID": sandbox.template_id,
+    }
     assert spec.layers == ("bottom", "top")
     assert spec.allow_internet is False
     assert spec.access_token == sandbox.access_token is not None

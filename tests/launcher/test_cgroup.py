@@ -35,7 +35,7 @@ def test_a_group_holds_its_process_until_it_is_removed(groups: cgroup.Cgroups) -
     groups.limit("one", Limits())
     assert groups.names() == {"one"}
     reader, writer = os.pipe()
-    pid = groups.fork_into("one")
+    pid = groups.clone_into("one", 0)
     if pid == 0:
         os.write(writer, b"x")
         signal.pause()
@@ -55,7 +55,7 @@ def test_a_frozen_process_does_not_run(groups: cgroup.Cgroups) -> None:
     groups.set_up()
     groups.make("two")
     reader, writer = os.pipe()
-    pid = groups.fork_into("two")
+    pid = groups.clone_into("two", 0)
     if pid == 0:
         os.read(reader, 1)
         os._exit(7)

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from berm.launcher import idmap, netlink, network
+from berm.launcher import idmap, netlink, network, syscalls
 
 
 def test_slots_have_addresses_and_ids_of_their_own(plan: network.Plan) -> None:
@@ -52,9 +52,19 @@ def test_a_wired_namespace_reaches_only_the_host_end_and_vanishes_with_its_descr
     plan: network.Plan,
 ) -> None:
     host, home = netlink.Netlink(), network.open_namespace()
-    namespaces = idmap.make_namespaces(plan.first_id(3))
+    reader, writer = os.pipe()
+    pid = syscalls.clone(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
+    if pid == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    idmap.map_ids(pid, plan.first_id(3))
+    namespaces = idmap.Namespaces.of(pid)
+    for fd in (reader, writer):
+        os.close(fd)
+    os.waitpid(pid, 0)
     try:
-        network.wire(plan, 3, namespaces, host, home)
+        network.wire(plan, 3, namespaces.net, host, home)
         assert network.devices(plan) == {3}
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # Nobody listens, and the refusal comes from inside: the wire carries packets both ways.

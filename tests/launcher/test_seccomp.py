@@ -51,7 +51,7 @@ def call(number: int, *arguments: int) -> Callable[[], object]:
         (lambda: syscalls.unshare(syscalls.CLONE_NEWUSER), errno.EPERM),
         (lambda: syscalls.mount("none", "/mnt", "tmpfs", 0), errno.EPERM),
         (lambda: syscalls.sethostname("x"), errno.EPERM),
-        (lambda: syscalls.fork_into_cgroup(0), errno.ENOSYS),
+        (lambda: syscalls.clone(0), errno.ENOSYS),
         (lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW), errno.ENOSYS),
         (lambda: socket.socket(40, socket.SOCK_STREAM), errno.ENOSYS),  # AF_VSOCK
         (call(425, 1, 0), errno.EPERM),  # io_uring_setup

@@ -24,12 +24,12 @@ def refused(sandbox: Sandbox, command: str) -> str:
     """Run as root what must fail; returns what it said."""
     with pytest.raises(CommandExitException) as failure:
         sandbox.commands.run(command, user="root")
-    return failure.value.stderr
+    return str(failure.value.stderr)
 
 
 def test_it_has_ids_processes_and_names_of_its_own(sandbox: Sandbox) -> None:
     assert root(sandbox, "cat /proc/1/comm") == "berm-agent"
-    assert root(sandbox, "hostname") == sandbox.sandbox_id
+    assert root(sandbox, "hostname") == "sandbox"
     assert root(sandbox, "cut -d' ' -f3- /proc/self/uid_map | tr -d ' '").endswith("65536")
     assert int(root(sandbox, "ls -d /proc/[0-9]* | wc -l")) < 12
     assert root(sandbox, "ls /sys/class/net").split() == ["eth0", "lo"]

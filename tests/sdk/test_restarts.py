@@ -1,8 +1,8 @@
 """The server and the launcher may end at any moment; sandboxes, their processes and the records live on."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from e2b import NotFoundException, Sandbox
@@ -101,7 +101,7 @@ def test_what_ended_while_the_server_was_away_is_known_after(
     create: Callable[..., Sandbox], berm: Instance
 ) -> None:
     sandbox = create()
-    pid = init_pid(berm, sandbox.sandbox_id)
+    pid = berm.init_pid(sandbox.sandbox_id)
     berm.kill_server()
     end(pid)
     berm.berm("up")
@@ -112,13 +112,15 @@ def test_what_ended_while_the_server_was_away_is_known_after(
 
 def test_what_no_record_knows_is_ended(create: Callable[..., Sandbox], berm: Instance) -> None:
     sandbox = create()
+    pid = berm.init_pid(sandbox.sandbox_id)
     berm.kill_server()
     with sqlite3.connect(berm.home / "berm.db") as database:
         database.execute("DELETE FROM sandboxes WHERE sandbox_id = ?", (sandbox.sandbox_id,))
     database.close()
     berm.berm("up")
     assert not (berm.pool / "sandboxes" / sandbox.sandbox_id).exists()
-    assert init_pid(berm, sandbox.sandbox_id) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_expiry_is_kept_over_a_restart(create: Callable[..., Sandbox], berm: Instance) -> None:
@@ -129,16 +131,3 @@ def test_expiry_is_kept_over_a_restart(create: Callable[..., Sandbox], berm: Ins
     while directory.exists():
         Sandbox.list().next_items()
     assert not sandbox.is_running()
-
-
-def init_pid(berm: Instance, sandbox_id: str) -> int:
-    """The host's number of a sandbox's process 1, found by its name in /proc; 0 if there is none."""
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line)
-            host = (status.parent / "root/etc/hostname").read_text().strip()
-        except OSError:
-            continue
-        if lines.get("NSpid", "").split()[-1:] == ["1"] and host == sandbox_id:
-            return int(lines["Pid"])
-    return 0

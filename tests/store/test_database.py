@@ -1,4 +1,7 @@
+import asyncio
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -80,6 +83,41 @@ async def test_sqlite_is_private_and_set_up_for_one_writer(tmp_path: Path) -> No
     await database.close()
 
 
+async def test_a_killed_process_loses_nothing_it_had_committed(url: str) -> None:
+    command = [sys.executable, "-c", "from tests.store.test_database import commit_and_wait as f; f()", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"committed\n"
+        process.kill()
+    database = Database(url)
+    await database.start()
+    assert await database.run(_team_ids) == [TEAM]
+    await database.close()
+
+
+def commit_and_wait() -> None:
+    """What the process that is killed does."""
+
+    async def commit() -> None:
+        database = Database(sys.argv[1])
+        await database.start()
+        await database.run(_add_team)
+        sys.stdout.write("committed\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+    asyncio.run(commit())
+
+
+async def test_a_text_that_cannot_be_held_is_invalid(database: Database, url: str) -> None:
+    if url.startswith("sqlite"):
+        assert await database.run(_find_team, "\0") is None
+        return
+    with pytest.raises(BermError, match="not a possible value") as caught:
+        await database.run(_find_team, "\0")
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
 async def test_a_database_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     database = Database(f"postgresql://nobody@/none?host={tmp_path}")
     with pytest.raises(BermError, match="the database does not answer") as caught:
@@ -90,6 +128,10 @@ async def test_a_database_that_does_not_answer_is_unavailable(tmp_path: Path) ->
 
 def _add_team(connection: Connection) -> None:
     connection.execute(insert(teams), team_values())
+
+
+def _find_team(connection: Connection, team_id: str) -> object:
+    return connection.execute(select(teams).where(teams.c.team_id == team_id)).first()
 
 
 def _team_ids(connection: Connection) -> list[str]:

@@ -4,7 +4,7 @@ import argparse
 import socket
 import sys
 
-from berm.agent.server import AgentConfig, run
+from berm.agent.server import Agent, AgentConfig
 
 
 def main() -> None:
@@ -15,7 +15,8 @@ def main() -> None:
     arguments = parser.parse_args()
     listener = socket.create_server((arguments.host, arguments.port))
     port = listener.getsockname()[1]
-    run(AgentConfig.from_json(arguments.config.encode()), listener, lambda: _announce(port))
+    config = AgentConfig.from_json(arguments.config.encode())
+    Agent(listener).run(config, lambda: _announce(port))
 
 
 def _announce(port: int) -> None:

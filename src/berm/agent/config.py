@@ -28,6 +28,10 @@ class Settings:
     """The current values of what clients may set through `/init`."""
 
     def __init__(self, config: AgentConfig) -> None:
+        self.configure(config)
+
+    def configure(self, config: AgentConfig) -> None:
+        """Begin anew with these."""
         self.config = config
         self.access_token = config.access_token
         self.env = dict(config.env)

@@ -17,7 +17,7 @@ class Lifecycle:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._usage = (time.monotonic(), _cpu_seconds())
+        self._usage = (time.monotonic(), 0.0)
 
     async def health(self, _request: Request, send: Send) -> None:
         await http.empty(send, 204)

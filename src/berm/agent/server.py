@@ -1,7 +1,7 @@
 """The agent's ASGI application and its server: importing this module imports all that serving needs.
 
 A sandbox's agent is forked from a process that imported this, into a filesystem without Python: nothing
-reached from `run` may import, look up a codec, or ask glibc for users, names or locales.
+reached from `Agent` may import, look up a codec, or ask glibc for users, names or locales.
 """
 
 import asyncio
@@ -53,20 +53,31 @@ _METHODS = {
 }
 Handler = Callable[[Request, Send], Awaitable[None]]
 
-__all__ = ["AgentConfig", "rehearse", "run", "serve"]
+__all__ = ["Agent", "AgentConfig", "rehearse"]
 
 
-def run(config: AgentConfig, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Be the agent: serve `listener` for ever. The calling process becomes the reaper of all its children."""
-    # With the default action the kernel keeps every signal but SIGKILL of the outer namespace from a
-    # PID 1: pid_namespaces(7). An ignored one would be inherited by every command.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.umask(0o022)
-    keep_descriptors()
-    log.install()
-    asyncio.run(serve(config, listener, ready))
+class Agent:
+    """An agent that is made ahead, by a process that still waits for its settings."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        """Prepare to serve `listener`. The calling process becomes the reaper of all its children."""
+        # With the default action the kernel keeps every signal but SIGKILL of the outer namespace from a
+        # PID 1: pid_namespaces(7). An ignored one would be inherited by every command.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.umask(0o022)
+        log.install()
+        self._settings = Settings(AgentConfig())
+        self._loop = asyncio.new_event_loop()
+        self._server = self._loop.run_until_complete(listen(self._settings, listener))
+
+    def run(self, config: AgentConfig, ready: Callable[[], None]) -> None:
+        """Serve for ever; `ready` is called once requests are answered."""
+        self._settings.configure(config)
+        keep_descriptors()
+        self._loop.call_soon(ready)
+        self._loop.run_until_complete(self._server.serve_forever())
 
 
 def rehearse() -> None:
@@ -79,22 +90,22 @@ def rehearse() -> None:
 
 async def _rehearse() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
-    serving = asyncio.create_task(serve(AgentConfig(), listener, lambda: None))
+    server = await listen(Settings(AgentConfig()), listener)
     for request in _REHEARSAL * _REPETITIONS:
         reader, writer = await asyncio.open_connection(*listener.getsockname())
         writer.write(request)
         await reader.read()
         writer.close()
         await writer.wait_closed()
-    serving.cancel()
-    await asyncio.wait([serving])
+    server.close()
+    await server.wait_closed()
 
 
-async def serve(config: AgentConfig, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve `listener`; `ready` is called once requests are answered."""
+async def listen(settings: Settings, listener: socket.socket) -> asyncio.Server:
+    """Serve `listener` on the running loop, as long as that runs."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_log_exception)
-    app = Application(Settings(config), Jobs(Reaper(loop)))
+    app = Application(settings, Jobs(Reaper(loop)))
     # uvicorn's own Server wakes up ten times a second and takes the signals: its protocol is enough.
     uvicorn_config = uvicorn.Config(
         app,
@@ -111,11 +122,9 @@ async def serve(config: AgentConfig, listener: socket.socket, ready: Callable[[]
     )
     uvicorn_config.load()
     state = ServerState()
-    server = await loop.create_server(
+    return await loop.create_server(
         lambda: Protocol(uvicorn_config, state, {}), sock=listener, backlog=_BACKLOG
     )
-    ready()
-    await server.serve_forever()
 
 
 def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

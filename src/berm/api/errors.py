@@ -82,8 +82,6 @@ def explain(errors: Sequence[Any]) -> str:
         return f"the body is not a JSON object ({first['msg']}; send it with Content-Type: application/json)"
     if first["type"] == "missing":
         return f"{where} is missing"
-    if first["type"] == "extra_forbidden":
-        return f"{where} is not a field of this call (leave it out)"
     return f"{where} is {_echo(first['input'])}: {first['msg']}"
 
 

@@ -36,7 +36,7 @@ class EncodedSlashes:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raw = scope["raw_path"]
+        raw: bytes = scope.get("raw_path", b"")
         if b"%2f" in raw.lower():
             kept = raw.replace(b"%2F", b"%252F").replace(b"%2f", b"%252F")
             scope = {**scope, "path": unquote(kept.decode("ascii"))}

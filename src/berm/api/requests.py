@@ -23,9 +23,9 @@ Seconds = Annotated[int, Field(ge=0)]
 
 
 class Body(BaseModel):
-    """Exact types, so "300" is no number; an unknown field is an error, so that no wish is ignored."""
+    """Exact types, so "300" is no number. The published schemas are open: unknown fields may be sent."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(strict=True, extra="ignore", alias_generator=to_camel)
 
 
 class Network(Body):
@@ -37,6 +37,10 @@ class Network(Body):
     mask_request_host: str | None = None
     https_ports: list[int] | None = None
     rules: Json | None = None
+
+
+def _or_default(network: object) -> object:
+    return Network() if network is None else network
 
 
 class AutoResume(Body):
@@ -55,7 +59,7 @@ class CreateSandbox(Body):
     metadata: dict[Text, Text] | None = None
     env_vars: dict[Variable, Text] | None = None
     allow_internet_access: Annotated[bool | None, Field(alias="allow_internet_access")] = None
-    network: Network = Network()
+    network: Annotated[Network, BeforeValidator(_or_default)] = Network()
     auto_pause: bool | None = None
     auto_pause_memory: bool | None = None
     auto_resume: AutoResume | None = None

@@ -2,7 +2,6 @@
 
 import os
 import uuid
-from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,10 +39,12 @@ class _Known:
 
 
 class Keys:
+    """Verified keys are remembered, so that a request does not cost a query."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tasks = Tasks()
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._known: dict[str, _Known] = {}
         self._revoked = 0
 
     async def start(self, key_file: Path) -> None:
@@ -112,7 +113,7 @@ class Keys:
     def _remember(self, digest: str, known: _Known) -> None:
         self._known[digest] = known
         if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+            del self._known[next(iter(self._known))]
 
     def _forget(self, key_id: str) -> None:
         self._revoked += 1

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from berm.control.states import now, seconds_until
 from berm.control.tasks import Tasks
-from berm.errors import BermError
 from berm.node.interface import Node
 from berm.store import builds
 from berm.store import sandboxes as store
@@ -85,9 +84,10 @@ class Reconciler:
 
 
 async def _insist(attempt: Callable[[], Awaitable[T]], what: str) -> T:
+    """Try until it succeeds: were this to give up, sandboxes would outlive their time."""
     while True:
         try:
             return await attempt()
-        except BermError as error:
-            log.error("could not %s, trying again in %g s: %s", what, RETRY_AFTER, error)
+        except Exception:
+            log.exception("could not %s, trying again in %g s", what, RETRY_AFTER)
             await asyncio.sleep(RETRY_AFTER)

@@ -19,6 +19,8 @@ from berm.store import sandboxes as store
 from berm.store.database import Database
 from berm.store.sandboxes import Filter, Listing, Once
 
+_LONGEST_ECHO = 64
+
 
 class KeyReusedError(BermError):
     """An idempotency key came back with another request."""
@@ -170,16 +172,26 @@ class Sandboxes:
 
 
 def _spec(wanted: NewSandbox, template: Template) -> SandboxSpec:
+    sandbox_id = ids.sandbox_id()
     return SandboxSpec(
-        sandbox_id=ids.sandbox_id(),
+        sandbox_id=sandbox_id,
         layers=template.layers,
         resources=template.resources,
         allow_internet=wanted.allow_internet is not False,
-        env={**template.env, **wanted.env},
+        env={**template.env, **_own_names(sandbox_id, template), **wanted.env},
         user=template.user,
         workdir=template.workdir,
         access_token=ids.access_token() if wanted.secure else None,
     )
+
+
+def _own_names(sandbox_id: str, template: Template) -> dict[str, str]:
+    """What programs inside learn of their sandbox, as in E2B's."""
+    return {
+        "E2B_SANDBOX": "true",
+        "E2B_SANDBOX_ID": sandbox_id,
+        "E2B_TEMPLATE_ID": template.template_id,
+    }
 
 
 def _sandbox(
@@ -210,6 +222,6 @@ def _there(sandbox_id: str, found: Sandbox | None) -> Sandbox:
 def _no_sandbox(sandbox_id: str) -> BermError:
     return BermError(
         Code.NOT_FOUND,
-        f"sandbox {sandbox_id!r} not found",
+        f"sandbox {sandbox_id[:_LONGEST_ECHO]!r} not found",
         "it has ended, or it never was: GET /v2/sandboxes",
     )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from berm.launcher import cgroup, network, pool
+from berm.launcher import cgroup, network, pool, privileges
 
 
 def main() -> None:
@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace, plan: network.Plan) -> None:
     from berm.launcher import zygote  # noqa: PLC0415
 
     agent.rehearse()
+    privileges.limit()
     launcher = zygote.Launcher(plan, storage, cgroups, tuple(servers), arguments.warm)
     gc.collect()
     gc.freeze()

@@ -36,8 +36,8 @@ class Cgroups(Protocol):
 
     def limit(self, name: str, limits: Limits) -> None: ...
 
-    def fork_into(self, name: str) -> int:
-        """fork(2), whose child is in the group when this returns there."""
+    def clone_into(self, name: str, namespaces: int) -> int:
+        """clone(2) with new namespaces, whose child is in the group when this returns there."""
         ...
 
     def processes(self, name: str) -> list[int]:
@@ -96,10 +96,10 @@ class Version2:
             file, value = files[controller]
             _write(self._root / name / file, value)
 
-    def fork_into(self, name: str) -> int:
+    def clone_into(self, name: str, namespaces: int) -> int:
         fd = os.open(self._root / name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return syscalls.fork_into_cgroup(fd)
+            return syscalls.clone(namespaces, fd)
         finally:
             os.close(fd)
 
@@ -140,8 +140,8 @@ class Version1:
         _write(self._roots["memory"] / name / "memory.limit_in_bytes", str(limits.memory_mb * _MIB))
         _write(self._roots["pids"] / name / "pids.max", str(limits.pids))
 
-    def fork_into(self, name: str) -> int:
-        pid = os.fork()
+    def clone_into(self, name: str, namespaces: int) -> int:
+        pid = syscalls.clone(namespaces)
         if pid == 0:
             # A single thread that moves itself needs no lock on forks, and so no grace period of the kernel.
             for root in self._roots.values():

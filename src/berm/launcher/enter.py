@@ -1,4 +1,4 @@
-"""From the launcher into a sandbox, in two halves: wait in a slot, then become the sandbox it is given to.
+"""From the launcher into a sandbox, in two halves: wait for a spec, then become the sandbox.
 
 Whoever asked for the sandbox listens on the control socket: first comes the descriptor of process 1,
 then `ready` from the agent, or the step that failed. The steps need no cleaning up: all they make
@@ -8,22 +8,27 @@ belongs to namespaces that end with the process.
 import os
 import signal
 import socket
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from berm.agent import server as agent
-from berm.launcher import idmap, privileges, rootfs, spec, syscalls
+from berm.launcher import privileges, rootfs, spec, syscalls
 
 AGENT_PORT: Final = 49983
-_INNER_NAMESPACES: Final = (
-    syscalls.CLONE_NEWNS
+HOSTNAME: Final = "sandbox"
+"""The same in all, so that a template's /etc/hosts is right already and no start has to write it."""
+NAMESPACES: Final = (
+    syscalls.CLONE_NEWUSER
+    | syscalls.CLONE_NEWNS
     | syscalls.CLONE_NEWPID
     | syscalls.CLONE_NEWIPC
     | syscalls.CLONE_NEWUTS
-    | syscalls.CLONE_NEWCGROUP
+    | syscalls.CLONE_NEWNET
 )
+"""What a waiting process is made in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,8 @@ class Common:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a waiting process is given to become a sandbox; all but the first two are descriptors."""
+    """What a waiting process is given to become a sandbox; all but the first are descriptors."""
 
-    hostname: str
     shm_mb: int
     control: int
     config: int
@@ -49,7 +53,7 @@ class Given:
 
     def send(self, waiting: socket.socket) -> None:
         fds = (self.control, self.config, self.log, self.writable, *self.layers)
-        spec.send(waiting, {"hostname": self.hostname, "shm_mb": self.shm_mb}, fds)
+        spec.send(waiting, {"shm_mb": self.shm_mb}, fds)
 
     @classmethod
     def receive(cls, waiting: socket.socket) -> "Given | None":
@@ -57,38 +61,44 @@ class Given:
         if packet is None:
             return None
         message, (control, config, log, writable, *layers) = packet
-        return cls(message["hostname"], message["shm_mb"], control, config, log, writable, tuple(layers))
+        return cls(message["shm_mb"], control, config, log, writable, tuple(layers))
 
 
-def wait(common: Common, namespaces: idmap.Namespaces, waiting: socket.socket) -> NoReturn:
-    """Enter a slot, prepare all that no spec changes, then wait for one; called in the child, never returns.
+def mapped(waiting: socket.socket) -> None:
+    """Tell a process in `wait` that its ids are mapped."""
+    spec.send(waiting, {})
+
+
+def wait(common: Common, waiting: socket.socket) -> NoReturn:
+    """Prepare all that no spec changes, then wait for one; called in the new namespaces, never returns.
 
     Ends quietly when the launcher closes its end. A failure before that goes to the launcher's log.
     """
     try:
-        _leave_launcher(waiting.fileno(), namespaces)
-        _enter_namespaces(namespaces)
-        if os.fork():
-            os._exit(0)
-        rootfs.prepare()
-        listener = _listen()
-        given = Given.receive(waiting)
-        if given is not None:
-            waiting.close()
-            _become(common, given, listener)
+        _leave_launcher(waiting.fileno())
+        if spec.receive(waiting) is not None:
+            _take_over_namespaces()
+            privileges.bound(common.last_capability)
+            rootfs.prepare()
+            prepared = agent.Agent(_listen())
+            given = Given.receive(waiting)
+            if given is not None:
+                waiting.close()
+                _become(common, given, prepared)
+    except OSError:
+        traceback.print_exc()
     finally:
         os._exit(1)
 
 
-def _leave_launcher(waiting: int, namespaces: idmap.Namespaces) -> None:
+def _leave_launcher(waiting: int) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
     syscalls.join_new_session_keyring()
     os.umask(0o022)
-    _keep_only(waiting, namespaces.user, namespaces.net)
-    privileges.limit()
+    _keep_only(waiting)
     syscalls.set_process_name("berm-agent")
 
 
@@ -100,14 +110,12 @@ def _keep_only(*fds: int) -> None:
     os.closerange(lower, os.sysconf("SC_OPEN_MAX"))
 
 
-def _enter_namespaces(namespaces: idmap.Namespaces) -> None:
-    syscalls.setns(namespaces.net, syscalls.CLONE_NEWNET)
-    syscalls.setns(namespaces.user, syscalls.CLONE_NEWUSER)
-    namespaces.close()
+def _take_over_namespaces() -> None:
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    syscalls.unshare(_INNER_NAMESPACES)
+    # Not with the others: its root is the group that the process is in when it is made.
+    syscalls.unshare(syscalls.CLONE_NEWCGROUP)
 
 
 def _listen() -> socket.socket:
@@ -118,7 +126,7 @@ def _listen() -> socket.socket:
     return listener
 
 
-def _become(common: Common, given: Given, listener: socket.socket) -> None:
+def _become(common: Common, given: Given, prepared: agent.Agent) -> None:
     """Be the sandbox's process 1; returns only when that failed, and its caller knows why."""
     control = socket.socket(fileno=given.control)
     try:
@@ -130,11 +138,11 @@ def _become(common: Common, given: Given, listener: socket.socket) -> None:
             rootfs.assemble(given.layers, given.writable, given.shm_mb)
         with _step("enter the root"):
             rootfs.enter()
-            _name_host(given.hostname, common.nameservers)
+            _name_host(common.nameservers)
         config = _read_config(given.config)
         with _step("give up privileges"):
-            privileges.drop(common.last_capability, common.filter)
-        agent.run(config, listener, lambda: _ready(control))
+            privileges.drop(common.filter)
+        prepared.run(config, lambda: _ready(control))
     except BaseException as failure:  # whatever it is, the caller must hear of it
         spec.send(control, {"error": str(failure) or repr(failure)})
 
@@ -154,12 +162,12 @@ def _introduce(control: socket.socket) -> None:
     os.close(own)
 
 
-def _name_host(hostname: str, nameservers: tuple[str, ...]) -> None:
-    syscalls.sethostname(hostname)
+def _name_host(nameservers: tuple[str, ...]) -> None:
+    syscalls.sethostname(HOSTNAME)
     rootfs.write_files(
         {
-            "hostname": f"{hostname}\n",
-            "hosts": f"127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n",
+            "hostname": f"{HOSTNAME}\n",
+            "hosts": f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost ip6-localhost ip6-loopback\n",
             "resolv.conf": "".join(f"nameserver {server}\n" for server in nameservers),
         }
     )

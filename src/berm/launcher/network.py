@@ -122,15 +122,15 @@ def _nft(script: str) -> None:
         raise OSError(f"nft: {done.stderr.strip() or done.returncode}")
 
 
-def wire(plan: Plan, slot: int, namespaces: idmap.Namespaces, host: netlink.Netlink, home: int) -> None:
-    """Join a network namespace to the host. `home` is the host's own network namespace, open."""
+def wire(plan: Plan, slot: int, namespace: int, host: netlink.Netlink, home: int) -> None:
+    """Join a network namespace to the host. `home` is the host's own network namespace; both are open."""
     device = plan.device(slot)
-    host.send(netlink.veth(device, "eth0", namespaces.net))
+    host.send(netlink.veth(device, "eth0", namespace))
     index = socket.if_nametoindex(device)
     host.send(
         netlink.no_link_local(index), netlink.address(index, plan.host_address(slot), 31), netlink.up(index)
     )
-    syscalls.setns(namespaces.net, syscalls.CLONE_NEWNET)
+    syscalls.setns(namespace, syscalls.CLONE_NEWNET)
     try:
         _wire_inside(plan, slot)
     finally:

@@ -40,7 +40,7 @@ def last_capability() -> int:
 
 
 def limit() -> None:
-    """Set the resource limits (getrlimit(2)), as far as the launcher's own hard limits reach."""
+    """Set the resource limits (getrlimit(2)) that children inherit, as far as the hard limits reach."""
     for kind, wanted in _LIMITS.items():
         ceiling = resource.getrlimit(kind)[1]
         soft, hard = (_lower(value, ceiling) for value in wanted)
@@ -52,12 +52,16 @@ def _lower(value: int, ceiling: int) -> int:
     return min(finite, default=resource.RLIM_INFINITY)
 
 
-def drop(last: int, program: bytes) -> None:
-    """Give up for ever every capability that is not kept and every system call that `program` refuses."""
+def bound(last: int) -> None:
+    """Give up for all children, for ever, every capability up to `last` that is not kept."""
     syscalls.prctl(syscalls.PR_CAP_AMBIENT, syscalls.PR_CAP_AMBIENT_CLEAR_ALL)
     for bit in range(last + 1):
         if not KEPT_MASK >> bit & 1:
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, bit)
+
+
+def drop(program: bytes) -> None:
+    """Give up for ever, here and now, what is not kept and every system call that `program` refuses."""
     # Installing a filter without no_new_privs, which would break sudo, takes CAP_SYS_ADMIN: so before capset.
     syscalls.seccomp(program)
     syscalls.capset(KEPT_MASK)

@@ -1,65 +1,63 @@
-"""Places for sandboxes, made ahead: a helper process makes the namespaces, then a process waits in each."""
+"""Places for sandboxes, made ahead: processes that wait, in namespaces that a helper wires up."""
 
 import os
 import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from berm.launcher import idmap, netlink, network, spec, syscalls
 
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One sandbox's place: its number gives the addresses and the id range, the namespaces are wired up."""
-
-    number: int
-    namespaces: idmap.Namespaces
+_AT_ONCE: Final = 2
+"""How many slots are in the making at a time: few, so that sandboxes which start now come first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """A process that waits in a slot for its sandbox's spec, which is sent over `waiting`."""
+    """A process that waits for its sandbox's spec, which is sent over `waiting`.
+
+    The slot's number gives the addresses and the id range.
+    """
 
     number: int
-    user_namespace: int
+    namespaces: idmap.Namespaces
     waiting: socket.socket
 
     def close(self) -> None:
         """Let go of it; a process that still waits then ends."""
-        os.close(self.user_namespace)
+        self.namespaces.close()
         self.waiting.close()
 
 
 class Slots:
     """Warm slots, with and without internet. Numbers go round, so that none is used again soon."""
 
-    def __init__(self, plan: network.Plan, warm: int, warm_up: Callable[[Slot], Warm]) -> None:
+    def __init__(self, plan: network.Plan, warm: int, warm_up: Callable[[int], Warm]) -> None:
         self._plan = plan
-        self._taken: set[int] = set()
         self._warm_up = warm_up
+        self._taken: set[int] = set()
+        self._making: dict[int, Warm] = {}
         self._ready: dict[bool, deque[Warm]] = {True: deque(), False: deque()}
         self._wanted = {True: warm, False: max(warm // 8, 1)}
-        self._ordered = {True: 0, False: 0}
         self._next = {True: 1, False: plan.offline_from}
-        self._maker = _start_maker(plan)
+        self._wirer = _start_wirer(plan)
 
     def fileno(self) -> int:
         """Readable when `receive` has a finished slot to take in."""
-        return self._maker.fileno()
+        return self._wirer.fileno()
 
     def fill(self) -> None:
-        """Order as many slots as are missing."""
+        """Begin to make what is missing."""
         for internet, wanted in self._wanted.items():
-            while len(self._ready[internet]) + self._ordered[internet] < wanted:
-                self._order(internet)
+            if len(self._making) < _AT_ONCE and len(self._ready[internet]) < wanted:
+                self._make(internet)
 
-    def _order(self, internet: bool) -> None:
+    def _make(self, internet: bool) -> None:
         number = self._free_number(internet)
         self._taken.add(number)
-        self._ordered[internet] += 1
-        spec.send(self._maker, {"slot": number})
+        warm = self._making[number] = self._warm_up(number)
+        spec.send(self._wirer, {"slot": number}, (warm.namespaces.net,))
 
     def _free_number(self, internet: bool) -> int:
         first, last = (
@@ -73,32 +71,30 @@ class Slots:
         raise OSError(f"no free address left in {self._plan.subnet}")
 
     def receive(self) -> None:
-        """Take in one slot from the maker and warm it up; raises OSError when it could not be made."""
-        packet = spec.receive(self._maker)
+        """Take in one slot that has been wired up; raises OSError when it could not be."""
+        packet = spec.receive(self._wirer)
         if packet is None:
-            raise OSError("the process that makes namespaces has ended")
-        message, fds = packet
-        number = message["slot"]
-        internet = self._plan.internet(number)
-        self._ordered[internet] -= 1
+            raise OSError("the process that wires up sandboxes has ended")
+        message = packet[0]
+        warm = self._making.pop(message["slot"])
         if "error" in message:
-            self._taken.discard(number)
+            warm.close()
             raise OSError(message["error"])
-        self._ready[internet].append(self._warm_up(Slot(number, idmap.Namespaces(*fds))))
+        self._ready[self._plan.internet(warm.number)].append(warm)
 
     def take(self, internet: bool) -> Warm:
         """A warm slot, at once where one is ready. Raises OSError when none can be made."""
         queue = self._ready[internet]
-        if not queue and not self._ordered[internet]:
-            self._order(internet)
         while not queue:
+            if not any(self._plan.internet(number) is internet for number in self._making):
+                self._make(internet)
             self.receive()
         return queue.popleft()
 
     def close(self) -> set[int]:
-        """End the maker and every process that waits; returns the numbers of their slots."""
-        self._maker.close()
-        waiting = (*self._ready[True], *self._ready[False])
+        """End the helper and every process that waits; returns the numbers of their slots."""
+        self._wirer.close()
+        waiting = (*self._ready[True], *self._ready[False], *self._making.values())
         for warm in waiting:
             warm.close()
         return {warm.number for warm in waiting}
@@ -111,27 +107,25 @@ class Slots:
         self._taken.discard(number)
 
 
-def _start_maker(plan: network.Plan) -> socket.socket:
+def _start_wirer(plan: network.Plan) -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         ours.close()
-        _make_slots(plan, theirs)
+        _wire(plan, theirs)
     theirs.close()
     return ours
 
 
-def _make_slots(plan: network.Plan, orders: socket.socket) -> NoReturn:
-    syscalls.set_process_name("berm-slots")
+def _wire(plan: network.Plan, orders: socket.socket) -> NoReturn:
+    syscalls.set_process_name("berm-network")
     host, home = netlink.Netlink(), network.open_namespace()
     while packet := spec.receive(orders):
-        number = packet[0]["slot"]
+        number, (namespace,) = packet[0]["slot"], packet[1]
         try:
-            namespaces = idmap.make_namespaces(plan.first_id(number))
-            try:
-                network.wire(plan, number, namespaces, host, home)
-                spec.send(orders, {"slot": number}, (namespaces.user, namespaces.net))
-            finally:
-                namespaces.close()
+            network.wire(plan, number, namespace, host, home)
+            spec.send(orders, {"slot": number})
         except OSError as failure:
-            spec.send(orders, {"slot": number, "error": f"could not make namespaces: {failure}"})
+            spec.send(orders, {"slot": number, "error": f"could not wire up a sandbox: {failure}"})
+        finally:
+            os.close(namespace)
     os._exit(0)

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
@@ -214,12 +215,14 @@ def join_new_session_keyring() -> None:
         _check(-1, "keyctl")
 
 
-def fork_into_cgroup(cgroup: int) -> int:
-    """fork(2) whose child starts inside a version 2 cgroup (CLONE_INTO_CGROUP of clone(2)).
+def clone(namespaces: int, cgroup: int | None = None) -> int:
+    """fork(2) whose child has new namespaces and, if given a version 2 cgroup's descriptor, starts in that.
 
-    Moving a process afterwards would wait for a grace period of the kernel, some milliseconds.
+    clone3 of clone(2). Entering namespaces afterwards takes a second fork for the pid namespace; moving
+    into a cgroup afterwards waits for a grace period of the kernel, some milliseconds.
     """
-    arguments = CloneArgs(flags=CLONE_INTO_CGROUP, exit_signal=17, cgroup=cgroup)
+    into = CLONE_INTO_CGROUP if cgroup is not None else 0
+    arguments = CloneArgs(flags=namespaces | into, exit_signal=signal.SIGCHLD, cgroup=cgroup or 0)
     api = ctypes.pythonapi
     api.PyOS_BeforeFork()
     pid = int(_clone_libc.syscall(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments)))

@@ -15,7 +15,7 @@ from typing import Any, Final
 from berm.launcher import enter, idmap, network, privileges, seccomp, spec, syscalls
 from berm.launcher.cgroup import Cgroups, init_process
 from berm.launcher.pool import Pool
-from berm.launcher.slots import Slot, Slots, Warm
+from berm.launcher.slots import Slots, Warm
 
 _SANDBOX_ID: Final = re.compile(r"[a-z0-9]{1,32}")
 _LAYER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -63,16 +63,18 @@ class Launcher:
                 traceback.print_exc()
             return {"error": str(failure) or repr(failure)}, ()
 
-    def _warm_up(self, slot: Slot) -> Warm:
-        """Make all that one more sandbox needs and no spec changes; fork the process that waits for it."""
-        self._cgroups.make(str(slot.number))
-        self._pool.make(slot.number)
+    def _warm_up(self, number: int) -> Warm:
+        """Make all that one more sandbox needs and no spec changes, and the process that waits for that."""
+        self._cgroups.make(str(number))
+        self._pool.make(number)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        if self._cgroups.fork_into(str(slot.number)) == 0:
-            enter.wait(self._common, slot.namespaces, theirs)
+        pid = self._cgroups.clone_into(str(number), enter.NAMESPACES)
+        if pid == 0:
+            enter.wait(self._common, theirs)
         theirs.close()
-        os.close(slot.namespaces.net)
-        return Warm(slot.number, slot.namespaces.user, ours)
+        idmap.map_ids(pid, self._plan.first_id(number))
+        enter.mapped(ours)
+        return Warm(number, idmap.Namespaces.of(pid), ours)
 
     def create(self, control: int, config: int, **fields: Any) -> Reply:
         """Start a sandbox. Its process 1, and whether it came up, are told on the control socket."""
@@ -100,12 +102,10 @@ class Launcher:
             given.callback(os.close, log)
             trees = []
             for path in (str(directory / "rw"), *layers):
-                trees.append(idmap.mapped_tree(path, warm.user_namespace))
+                trees.append(idmap.mapped_tree(path, warm.namespaces.user))
                 given.callback(os.close, trees[-1])
             shm_mb = max(launch.memory_mb // 2, 1)
-            enter.Given(launch.sandbox_id, shm_mb, control, config, log, trees[0], tuple(trees[1:])).send(
-                warm.waiting
-            )
+            enter.Given(shm_mb, control, config, log, trees[0], tuple(trees[1:])).send(warm.waiting)
 
     def list(self) -> Reply:
         """The ids of all sandboxes that hold anything, living or not."""

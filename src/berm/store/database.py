@@ -12,7 +12,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 
 from berm.errors import BermError, Code
 
@@ -52,7 +52,8 @@ class Database:
     ) -> R:
         """Run `work(connection, ...)` as one transaction.
 
-        Raises BermError UNAVAILABLE if the database does not answer, and whatever `work` raises.
+        Raises BermError UNAVAILABLE if the database does not answer, INVALID_ARGUMENT for a value that
+        it cannot hold (PostgreSQL and a NUL in a text), and whatever `work` raises.
         """
         return await self._hop(partial(self._transaction, work, *args, **kwargs))
 
@@ -67,6 +68,8 @@ class Database:
                 return work(connection, *args, **kwargs)
         except (OperationalError, InterfaceError) as error:
             raise BermError(Code.UNAVAILABLE, f"the database does not answer: {error.orig}") from error
+        except DataError as error:
+            raise BermError(Code.INVALID_ARGUMENT, f"not a possible value: {error.orig}") from error
 
 
 def migrate(connection: Connection) -> None:

@@ -39,17 +39,18 @@ def rows(
     key: ColumnElement[str],
     wanted: Slice,
 ) -> Page[Row[Any]]:
-    """The rows of `statement` that make up the page, ordered by (`at`, `key`)."""
-    order, position = (at, key), tuple_(at, key)
+    """The rows of `statement` that make up the page, ordered by its columns `at` and `key`."""
     if wanted.after is not None:
+        position = tuple_(at, key)
         last = tuple_(wanted.after.at, wanted.after.id, types=(at.type, key.type))
         statement = statement.where(position < last if wanted.newest_first else position > last)
-    statement = statement.order_by(*(c.desc() if wanted.newest_first else c.asc() for c in order))
+    statement = statement.order_by(*(c.desc() if wanted.newest_first else c.asc() for c in (at, key)))
     if wanted.limit is None:
         return Page(tuple(connection.execute(statement)), None)
+    # One more than asked for tells whether there is another page.
     found = tuple(connection.execute(statement.limit(wanted.limit + 1)))
     page = found[: wanted.limit]
-    more = len(found) > len(page)
-    return Page(
-        page, Cursor(getattr(page[-1], at.key or ""), getattr(page[-1], key.key or "")) if more else None
-    )
+    if len(page) == len(found):
+        return Page(page, None)
+    last_row = page[-1]._mapping
+    return Page(page, Cursor(last_row[at], last_row[key]))
