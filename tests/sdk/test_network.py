@@ -101,6 +101,21 @@ END"""
     assert forwarded() == before
 
 
+@pytest.mark.usefixtures("outside")
+def test_one_sandbox_cannot_fill_the_hosts_table_of_connections(sandbox: Sandbox) -> None:
+    flood = """python3 - <<'END'
+import socket
+for port in range(1024, 20000):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.bind(("0.0.0.0", port))
+        s.sendto(b"x", ("203.0.113.2", 9))
+END"""
+    before = forwarded()
+    sandbox.commands.run(flood)
+    assert 8000 < forwarded() - before < 8400
+    assert not reaches(sandbox, OUTSIDE)
+
+
 def forwarded() -> int:
     """Packets that the playing internet has received."""
     command = ["ip", "-n", "berm-outside", "-j", "-s", "link", "show", "eth0"]

@@ -16,6 +16,9 @@ _NOT_PUBLIC = (
     "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3"
 )
 
+_MAX_FLOWS = 8192
+"""Connections to the outside that one sandbox may have: the host's table of them is shared by all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -84,6 +87,9 @@ table inet berm-{plan.instance} {{
         oifname {own} ct state established,related accept
         oifname {own} drop
     }}
+    set flows {{
+        type ipv4_addr; size {plan.slots}; flags dynamic
+    }}
     chain egress {{
         meta nfproto ipv6 drop
         fib saddr . iif oif missing drop
@@ -91,6 +97,7 @@ table inet berm-{plan.instance} {{
         ip daddr {{ {", ".join(servers)} }} meta l4proto {{ tcp, udp }} th dport 53 accept
         ip daddr {{ {_NOT_PUBLIC} }} drop
         fib daddr type local drop
+        ct state new add @flows {{ ip saddr ct count over {_MAX_FLOWS} }} drop
         accept
     }}
     chain postrouting {{

@@ -126,7 +126,6 @@ class _Storage(ABC):
 
     def claim(self, slot: int, name: str, disk_mb: int) -> Path:
         path = self._sandboxes / f".{slot}"
-        (path / "slot").write_text(str(slot))
         self._limit(path, disk_mb)
         if (self._sandboxes / name).exists():
             raise OSError(errno.EEXIST, f"sandbox {name} has storage already")
@@ -136,6 +135,7 @@ class _Storage(ABC):
         self._create(f".{slot}")
         path = self._sandboxes / f".{slot}"
         path.chmod(0o711)
+        (path / "slot").write_text(str(slot))
         for directory, mode in (("rw", 0o711), ("rw/upper", 0o755), ("rw/work", 0o755)):
             (path / directory).mkdir()
             (path / directory).chmod(mode)

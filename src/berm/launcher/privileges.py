@@ -26,7 +26,8 @@ _KEPT: Final = {
 KEPT_MASK: Final = sum(1 << bit for bit in _KEPT.values())
 
 _LIMITS: Final = {
-    resource.RLIMIT_CORE: (0, 0),
+    # One byte, not none: 0 would still start a program of the host's that core_pattern names (core(5)).
+    resource.RLIMIT_CORE: (1, 1),
     resource.RLIMIT_NOFILE: (65536, 1048576),
     resource.RLIMIT_MEMLOCK: (64 << 20, 64 << 20),
     resource.RLIMIT_STACK: (8 << 20, resource.RLIM_INFINITY),
