@@ -18,7 +18,7 @@ def main() -> None:
     plan = network.Plan(arguments.instance, arguments.subnet, arguments.uid_base)
     try:
         run(arguments, plan)
-    except OSError as failure:
+    except (OSError, EOFError) as failure:
         sys.exit(f"berm launcher: {failure}")
 
 

@@ -30,6 +30,14 @@ class Warm:
         self.waiting.close()
 
 
+class SlotError(OSError):
+    """A slot that could not be made; what there is of it has to be given back."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(reason)
+        self.number = number
+
+
 class Slots:
     """Warm slots, with and without internet. Numbers go round, so that none is used again soon."""
 
@@ -41,6 +49,7 @@ class Slots:
         self._ready: dict[bool, deque[Warm]] = {True: deque(), False: deque()}
         self._wanted = {True: warm, False: max(warm // 8, 1)}
         self._next = {True: 1, False: plan.offline_from}
+        self._failing = False
         self._wirer = _start_wirer(plan)
 
     def fileno(self) -> int:
@@ -48,7 +57,9 @@ class Slots:
         return self._wirer.fileno()
 
     def fill(self) -> None:
-        """Begin to make what is missing."""
+        """Begin to make what is missing; after a failure, only once a sandbox has asked for one."""
+        if self._failing:
+            return
         for internet, wanted in self._wanted.items():
             if len(self._making) < _AT_ONCE and len(self._ready[internet]) < wanted:
                 self._make(internet)
@@ -71,19 +82,23 @@ class Slots:
         raise OSError(f"no free address left in {self._plan.subnet}")
 
     def receive(self) -> None:
-        """Take in one slot that has been wired up; raises OSError when it could not be."""
+        """Take in one slot that has been wired up.
+
+        Raises SlotError when it could not be, EOFError when nothing wires them up any more.
+        """
         packet = spec.receive(self._wirer)
         if packet is None:
-            raise OSError("the process that wires up sandboxes has ended")
+            raise EOFError("the process that wires up sandboxes has ended")
         message = packet[0]
         warm = self._making.pop(message["slot"])
-        if "error" in message:
+        self._failing = "error" in message
+        if self._failing:
             warm.close()
-            raise OSError(message["error"])
+            raise SlotError(warm.number, message["error"])
         self._ready[self._plan.internet(warm.number)].append(warm)
 
     def take(self, internet: bool) -> Warm:
-        """A warm slot, at once where one is ready. Raises OSError when none can be made."""
+        """A warm slot, at once where one is ready. Raises like `receive`, OSError when no number is free."""
         queue = self._ready[internet]
         while not queue:
             if not any(self._plan.internet(number) is internet for number in self._making):

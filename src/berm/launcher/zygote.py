@@ -15,7 +15,7 @@ from typing import Any, Final
 from berm.launcher import enter, idmap, network, privileges, seccomp, spec, syscalls
 from berm.launcher.cgroup import Cgroups, init_process
 from berm.launcher.pool import Pool
-from berm.launcher.slots import Slots, Warm
+from berm.launcher.slots import SlotError, Slots, Warm
 
 _SANDBOX_ID: Final = re.compile(r"[a-z0-9]{1,32}")
 _LAYER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -82,7 +82,7 @@ class Launcher:
         _check(_SANDBOX_ID, launch.sandbox_id)
         for layer in launch.layers:
             _check(_LAYER, layer)
-        warm = self.slots.take(launch.internet)
+        warm = self._take(launch.internet)
         try:
             self._give(launch, warm, control, config)
         except OSError:
@@ -92,6 +92,21 @@ class Launcher:
         finally:
             warm.close()
         return {"address": self._plan.address(warm.number)}, ()
+
+    def _take(self, internet: bool) -> Warm:
+        try:
+            return self.slots.take(internet)
+        except SlotError as failure:
+            self._give_back(failure.number)
+            raise
+
+    def take_in(self) -> None:
+        """A slot is finished, or has failed: that is told to the next who wants one, and to the log."""
+        try:
+            self.slots.receive()
+        except SlotError as failure:
+            self._give_back(failure.number)
+            traceback.print_exc()
 
     def _give(self, launch: spec.LaunchSpec, warm: Warm, control: int, config: int) -> None:
         directory = self._pool.claim(warm.number, launch.sandbox_id, launch.disk_mb)
@@ -188,7 +203,7 @@ def serve(launcher: Launcher, path: Path, listening: Callable[[], None]) -> None
     loop = _Loop(launcher)
     with _listener(path) as listener:
         loop.watch(listener.fileno(), lambda: loop.accept(listener))
-        loop.watch(launcher.slots.fileno(), launcher.slots.receive)
+        loop.watch(launcher.slots.fileno(), launcher.take_in)
         listening()
         loop.run()
 
@@ -219,7 +234,8 @@ class _Loop:
         while not self._launcher.ended:
             self._launcher.slots.fill()
             for key, _ in self._selector.select():
-                key.data()
+                if not self._launcher.ended:
+                    key.data()
 
     def _wake_up(self) -> None:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

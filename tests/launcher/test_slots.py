@@ -1,0 +1,87 @@
+"""The pool of warm slots, over processes that are not sandboxes: what waits here is a plain socket."""
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from berm.launcher import idmap, network, syscalls
+from berm.launcher.slots import SlotError, Slots, Warm
+
+pytestmark = pytest.mark.root
+
+
+def warm_up(number: int) -> Warm:
+    """A slot whose process is gone at once: its namespaces live on by their descriptors."""
+    reader, writer = os.pipe()
+    pid = syscalls.clone(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
+    if pid == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    idmap.map_ids(pid, 0x40000000 + number * idmap.RANGE)
+    namespaces = idmap.Namespaces.of(pid)
+    for fd in (reader, writer):
+        os.close(fd)
+    os.waitpid(pid, 0)
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return Warm(number, namespaces, ours)
+
+
+def broken(number: int) -> Warm:
+    """A slot whose network namespace is no namespace."""
+    warm = warm_up(number)
+    os.dup2(warm.waiting.fileno(), warm.namespaces.net)
+    return warm
+
+
+@pytest.fixture
+def slots(plan: network.Plan) -> Iterator[Slots]:
+    made = Slots(plan, 3, warm_up)
+    yield made
+    made.close()
+    # The helper is the only child, and ends with its socket.
+    os.wait()
+
+
+def test_slots_are_made_ahead_and_numbers_go_round(slots: Slots, plan: network.Plan) -> None:
+    numbers = []
+    for _ in range(4):
+        slots.fill()
+        slots.receive()
+    for _ in range(3):
+        warm = slots.take(internet=True)
+        numbers.append(warm.number)
+        warm.close()
+        slots.release(warm.number)
+    assert len(set(numbers)) == 3
+    assert all(plan.internet(number) for number in numbers)
+    again = slots.take(internet=True)
+    assert again.number not in numbers
+    again.close()
+
+
+def test_a_slot_without_internet_is_made_on_demand(slots: Slots, plan: network.Plan) -> None:
+    warm = slots.take(internet=False)
+    assert not plan.internet(warm.number)
+    warm.close()
+
+
+def test_numbers_that_are_held_are_given_to_nobody(slots: Slots, plan: network.Plan) -> None:
+    slots.hold(set(range(1, plan.offline_from - 1)))
+    warm = slots.take(internet=True)
+    assert warm.number == plan.offline_from - 1
+    with pytest.raises(OSError, match="no free address"):
+        slots.take(internet=True)
+    warm.close()
+
+
+def test_a_failure_is_told_and_not_repeated(plan: network.Plan) -> None:
+    slots = Slots(plan, 3, broken)
+    with pytest.raises(SlotError, match="could not wire up"):
+        slots.take(internet=True)
+    slots.fill()
+    assert slots.close() == set()
+    os.wait()
