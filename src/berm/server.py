@@ -20,7 +20,7 @@ import uvloop
 from berm import __version__
 from berm.api.app import create_app
 from berm.config import Config, load
-from berm.control.base import make_base
+from berm.control.base import begin_base, make_base
 from berm.control.control import Control
 from berm.errors import BermError, Code
 from berm.gateway.app import Gateway
@@ -29,6 +29,7 @@ from berm.models import Endpoint
 from berm.node import daemon
 from berm.node.local import LocalNode
 from berm.observability import logs
+from berm.store.builds import Build
 from berm.store.database import Database
 
 _BACKLOG = 1024
@@ -72,7 +73,11 @@ async def serve(config: Config, ready: Callable[[], None]) -> None:
             gateway = Gateway(create_app(control, config), _Resolver(control), config.public_domain)
             server = _Server(uvicorn_config(gateway, host=config.host, port=config.port))
             server.listening = lambda: _listens(config, ready)
-            tasks = [asyncio.ensure_future(work) for work in (_base(control, node), _follow(node, gateway))]
+            team = await control.keys.first_team()
+            build = await begin_base(control.templates, team.team_id)
+            tasks = [asyncio.ensure_future(_follow(node, gateway))]
+            if build is not None:
+                tasks.append(asyncio.ensure_future(_base(control, node, build)))
             try:
                 await server.serve([listener])
             finally:
@@ -95,10 +100,9 @@ async def _control(config: Config) -> AsyncIterator[tuple[Control, LocalNode]]:
         await node.close()
 
 
-async def _base(control: Control, node: LocalNode) -> None:
-    team = await control.keys.first_team()
+async def _base(control: Control, node: LocalNode, build: Build) -> None:
     try:
-        await make_base(node, control.templates, team.team_id, control.config)
+        await make_base(node, control.templates, build, control.config)
     except BermError as failure:
         log.error("the base template could not be made: %s", failure)
 

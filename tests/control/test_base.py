@@ -140,10 +140,17 @@ async def log_of(templates: Templates, team_id: str) -> list[str]:
     return [line.message for line in await templates.lines(build.build_id, 0, 1000)]
 
 
+async def make_base(node: ChrootNode, templates: Templates, team_id: str, config: Config) -> None:
+    """What a server does when it starts."""
+    build = await base.begin_base(templates, team_id)
+    if build is not None:
+        await base.make_base(node, templates, build, config)
+
+
 async def test_an_image_becomes_the_base(
     small: str, node: ChrootNode, templates: Templates, team_id: str
 ) -> None:
-    await base.make_base(node, templates, team_id, configured(base_image=small))
+    await make_base(node, templates, team_id, configured(base_image=small))
 
     template = await templates.resolve(team_id, base.BASE)
     image, additions = template.layers
@@ -158,7 +165,7 @@ async def test_an_image_becomes_the_base(
 async def test_the_sandbox_it_is_made_in_is_root_without_internet(
     small: str, node: ChrootNode, templates: Templates, team_id: str
 ) -> None:
-    await base.make_base(node, templates, team_id, configured(base_image=small))
+    await make_base(node, templates, team_id, configured(base_image=small))
     (spec,) = node.specs
     assert (spec.user, spec.allow_internet) == ("root", False)
     assert spec.access_token
@@ -167,7 +174,7 @@ async def test_the_sandbox_it_is_made_in_is_root_without_internet(
 async def test_the_log_tells_how_it_goes(
     small: str, node: ChrootNode, templates: Templates, team_id: str
 ) -> None:
-    await base.make_base(node, templates, team_id, configured(base_image=small))
+    await make_base(node, templates, team_id, configured(base_image=small))
     lines = await log_of(templates, team_id)
     assert lines[0].startswith("Pulling ")
     assert lines[-1] == "Added user with uid 1000"
@@ -176,9 +183,9 @@ async def test_the_log_tells_how_it_goes(
 async def test_a_base_that_is_ready_is_kept(
     small: str, node: ChrootNode, templates: Templates, team_id: str
 ) -> None:
-    await base.make_base(node, templates, team_id, configured(base_image=small))
+    await make_base(node, templates, team_id, configured(base_image=small))
     made = await templates.resolve(team_id, base.BASE)
-    await base.make_base(node, templates, team_id, configured(base_image=nobody()))
+    await make_base(node, templates, team_id, configured(base_image=nobody()))
     assert await templates.resolve(team_id, base.BASE) == made
 
 
@@ -186,7 +193,7 @@ async def test_without_a_registry_debian_is_used_and_a_finished_layer_is_not_mad
     node: ChrootNode, templates: Templates, team_id: str
 ) -> None:
     busybox_rootfs(node.layer_path(debian.layer_name()))
-    await base.make_base(node, templates, team_id, configured(base_image=nobody(), debian_mirror="nowhere"))
+    await make_base(node, templates, team_id, configured(base_image=nobody(), debian_mirror="nowhere"))
     template = await templates.resolve(team_id, base.BASE)
     assert template.layers[0] == debian.layer_name()
     assert template.env == debian.CONFIG.env
@@ -199,13 +206,13 @@ async def test_an_image_that_was_pulled_is_not_pulled_again(
     registry.push("library/other:1", [layer([file("other")])])
     image = f"{registry.address}/library/other:1"
     with pytest.raises(BermError):
-        await base.make_base(node, templates, team_id, configured(base_image=image))
+        await make_base(node, templates, team_id, configured(base_image=image))
     (pulled,) = (node.layer_path("any").parent).iterdir()
     busybox_rootfs(pulled / "finished")
     for part in (pulled / "finished").iterdir():
         part.rename(pulled / part.name)
 
-    await base.make_base(node, templates, team_id, configured(base_image=image))
+    await make_base(node, templates, team_id, configured(base_image=image))
     template = await templates.resolve(team_id, base.BASE)
     assert template.layers[0] == pulled.name
     assert not any(line.startswith("Pulling") for line in await log_of(templates, team_id))
@@ -217,7 +224,7 @@ async def test_an_image_without_a_shell_is_refused(
     registry.push("library/shell-less:1", [layer([file("only")])])
     image = f"{registry.address}/library/shell-less:1"
     with pytest.raises(BermError, match="/bin/sh did not run"):
-        await base.make_base(node, templates, team_id, configured(base_image=image))
+        await make_base(node, templates, team_id, configured(base_image=image))
     build = (await templates.get(team_id, base.BASE)).build
     assert build.reason and "use an image with a shell" in build.reason
     assert build.reason_step == "base"
@@ -228,11 +235,11 @@ async def test_a_failure_is_recorded_and_the_next_try_begins_anew(
     small: str, node: ChrootNode, templates: Templates, team_id: str
 ) -> None:
     with pytest.raises(BermError) as caught:
-        await base.make_base(node, templates, team_id, configured(base_image=f"{small}-missing"))
+        await make_base(node, templates, team_id, configured(base_image=f"{small}-missing"))
     assert caught.value.code is Code.NOT_FOUND
     with pytest.raises(BermError, match="manifest unknown"):
         await templates.resolve(team_id, base.BASE)
-    await base.make_base(node, templates, team_id, configured(base_image=small))
+    await make_base(node, templates, team_id, configured(base_image=small))
     assert (await templates.resolve(team_id, base.BASE)).layers
 
 
@@ -241,7 +248,7 @@ async def test_what_a_killed_server_left_is_removed(
 ) -> None:
     left = node.layer_path(".partial-abc")
     (left / "tree").mkdir(parents=True)
-    await base.make_base(node, templates, team_id, configured(base_image=small))
+    await make_base(node, templates, team_id, configured(base_image=small))
     assert not left.exists()
 
 

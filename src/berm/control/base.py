@@ -14,6 +14,7 @@ from berm.images.config import ImageConfig
 from berm.images.lines import Output
 from berm.models import Resources, SandboxSpec
 from berm.node.interface import Node
+from berm.store.builds import Build
 
 BASE: Final = "base"
 
@@ -79,17 +80,22 @@ fi
 """
 
 
-async def make_base(node: Node, templates: Templates, team_id: str, config: Config) -> None:
-    """Make the public `base` template unless one is ready; its build's log tells how it goes.
-
-    What made it fail is recorded in the build, then raised; the next call begins anew, with the first
-    layer if that was finished. Call it while nothing else makes layers.
-    """
+async def begin_base(templates: Templates, team_id: str) -> Build | None:
+    """Register a build of the public `base` template unless one is ready; it can then be followed."""
     if await _is_ready(templates, team_id):
-        return
-    await tree.sweep(node.layer_path(BASE).parent)
+        return None
     build = await templates.begin(team_id, BASE, public=True)
     await templates.start(build.build_id)
+    return build
+
+
+async def make_base(node: Node, templates: Templates, build: Build, config: Config) -> None:
+    """Make what was begun; the build's log tells how it goes.
+
+    What made it fail is recorded in the build, then raised; the next attempt begins anew, with the first
+    layer if that was finished. Call it while nothing else makes layers.
+    """
+    await tree.sweep(node.layer_path(BASE).parent)
     try:
         async with _logged(templates, build.build_id) as log:
             first, image = await _first_layer(node, config, log)
