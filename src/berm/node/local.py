@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import errno
-import json
+import logging
 import os
-import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +13,14 @@ from typing import Any, Final
 from berm.config import Config
 from berm.errors import BermError, Code
 from berm.images import process
-from berm.launcher import spec as launch
 from berm.launcher.client import LauncherClient, LauncherGoneError
 from berm.models import AGENT_PORT, Endpoint, LogLine, Running, SandboxSpec
-from berm.node import agentclient, daemon, logs
+from berm.node import agentclient, daemon, logs, starting
+
+log = logging.getLogger(__name__)
+
+_LAUNCHERS: Final = 2
+"""How many launchers may end under one creation: one that was ending already, and another."""
 
 _START_SECONDS: Final = 30
 """How long a sandbox may take to come up before it is given up; a guard, not a pace."""
@@ -46,6 +48,7 @@ class LocalNode:
         self._lives: dict[str, _Life] = {}
         self._running: dict[str, Running] = {}
         self._watchers: set[asyncio.Queue[str]] = set()
+        self._creating: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: LauncherClient | None = None
         self._connecting = asyncio.Lock()
@@ -54,10 +57,11 @@ class LocalNode:
     async def start(self) -> None:
         client = await self._launcher()
         reply, _ = await client.call("list")
-        for sandbox_id in reply["sandboxes"]:
+        for sandbox_id in set(reply["sandboxes"]) - self._lives.keys() - self._creating:
             await self._adopt(client, sandbox_id)
 
     async def _adopt(self, client: LauncherClient, sandbox_id: str) -> None:
+        """Follow a sandbox that nobody follows, or free what is left of it."""
         reply, fds = await client.call("adopt", sandbox_id=sandbox_id)
         if fds:
             self._follow(Running(sandbox_id, reply["address"]), fds[0], None)
@@ -82,19 +86,26 @@ class LocalNode:
         return self._running
 
     async def create(self, spec: SandboxSpec) -> Running:
-        if spec.sandbox_id in self._lives:
+        if spec.sandbox_id in self._lives.keys() | self._creating:
             raise BermError(Code.CONFLICT, f"sandbox {spec.sandbox_id} is running already")
-        client = await self._launcher()
+        self._creating.add(spec.sandbox_id)
+        try:
+            for _ in range(_LAUNCHERS):
+                with contextlib.suppress(LauncherGoneError):
+                    return await self._create(spec)
+        finally:
+            self._creating.discard(spec.sandbox_id)
+        raise BermError(
+            Code.UNAVAILABLE, "the launcher keeps ending", f"see {self._config.run_dir}/launcher.log"
+        )
+
+    async def _create(self, spec: SandboxSpec) -> Running:
         try:
             async with asyncio.timeout(_START_SECONDS):
-                return await self._create(client, spec)
+                return await self._start(await self._launcher(), spec)
         except LauncherGoneError:
             await self._forget(spec.sandbox_id)
-            raise BermError(
-                Code.UNAVAILABLE,
-                "the launcher ended while it started the sandbox",
-                "try again; it is back soon",
-            ) from None
+            raise
         except (OSError, TimeoutError) as failure:
             await self._forget(spec.sandbox_id)
             raise BermError(
@@ -104,19 +115,12 @@ class LocalNode:
             self._spawn(self._forget(spec.sandbox_id))
             raise
 
-    async def _create(self, client: LauncherClient, spec: SandboxSpec) -> Running:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        with ours:
-            with theirs, _config_file(spec) as config:
-                reply, _ = await client.call(
-                    "create", theirs.fileno(), config, **_launch_spec(spec).to_wire()
-                )
-            process = await _introduction(ours)
-            running = Running(spec.sandbox_id, reply["address"])
-            life = self._follow(running, process, spec.access_token)
+    async def _start(self, client: LauncherClient, spec: SandboxSpec) -> Running:
+        with starting.control_sockets() as (ours, theirs):
+            running = await starting.ask(client, spec, theirs)
+            life = self._follow(running, await starting.introduction(ours), spec.access_token)
             try:
-                _told(await _packet(ours))
+                await starting.ready(ours)
             except OSError:
                 await self._end(life)
                 raise
@@ -133,7 +137,9 @@ class LocalNode:
         # From here on nobody is sent to it: a connection that breaks then is known to be its end.
         self._running.pop(life.running.sandbox_id, None)
         client = await self._launcher()
-        await client.call("kill", life.process)
+        # A sandbox that has ended meanwhile has closed its descriptor, whose number may be another's by now.
+        if self._lives.get(life.running.sandbox_id) is life:
+            await client.call("kill", life.process)
         await asyncio.shield(life.over)
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
@@ -219,78 +225,14 @@ class LocalNode:
     def _launcher_gone(self) -> None:
         self._client = None
         if not self._closed:
-            self._spawn(self._reconnect())
-
-    async def _reconnect(self) -> None:
-        await self._launcher()
+            self._spawn(self.start())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
 
-
-def _launch_spec(spec: SandboxSpec) -> launch.LaunchSpec:
-    resources = spec.resources
-    return launch.LaunchSpec(
-        sandbox_id=spec.sandbox_id,
-        layers=spec.layers,
-        cpu_count=resources.cpu_count,
-        memory_mb=resources.memory_mb,
-        disk_mb=resources.disk_mb,
-        pids=resources.pids,
-        internet=spec.allow_internet,
-    )
-
-
-@contextlib.contextmanager
-def _config_file(spec: SandboxSpec) -> Iterator[int]:
-    """The agent's settings as an anonymous file: the launcher hands it on and never reads it."""
-    fd = os.memfd_create("agent", os.MFD_CLOEXEC)
-    try:
-        settings = {
-            "access_token": spec.access_token,
-            "env": dict(spec.env),
-            "user": spec.user,
-            "workdir": spec.workdir,
-            "cpu_count": spec.resources.cpu_count,
-            "memory_mb": spec.resources.memory_mb,
-            "disk_mb": spec.resources.disk_mb,
-        }
-        os.write(fd, json.dumps(settings).encode())
-        os.lseek(fd, 0, os.SEEK_SET)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-async def _packet(sock: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    loop = asyncio.get_running_loop()
-    readable: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(sock, _set, readable)
-    try:
-        await readable
-    finally:
-        loop.remove_reader(sock)
-    packet = launch.receive(sock)
-    if packet is None:
-        raise OSError(errno.EPIPE, "it ended without a word")
-    return packet
-
-
-async def _introduction(sock: socket.socket) -> int:
-    message, fds = await _packet(sock)
-    _told((message, fds))
-    if len(fds) != 1:
-        raise OSError(errno.EPROTO, "it did not say which process it is")
-    return fds[0]
-
-
-def _told(packet: tuple[dict[str, Any], list[int]]) -> None:
-    if "error" in packet[0]:
-        raise OSError(packet[0]["error"])
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()):
+            log.error("%s", failure, exc_info=failure)
