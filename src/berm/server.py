@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -46,11 +47,18 @@ def main() -> None:
     try:
         config = load()
         logs.configure(config.log_level)
+        _allow_descriptors()
         uvloop.run(serve(config, lambda: _tell(ready_fd, "ready")))
     except BermError as failure:
         reason = {"code": failure.code, "message": failure.message, "hint": failure.hint}
         _tell(ready_fd, json.dumps(reason))
         sys.exit(str(failure))
+
+
+def _allow_descriptors() -> None:
+    """Every sandbox and every connection is a descriptor; the usual limit is 1024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _tell(fd: int | None, word: str) -> None:

@@ -95,6 +95,9 @@ class Version2:
         for controller in self._controllers:
             file, value = files[controller]
             _write(self._root / name / file, value)
+        swap = self._root / name / "memory.swap.max"
+        if swap.exists():
+            _write(swap, "0")
 
     def clone_into(self, name: str, namespaces: int) -> int:
         fd = os.open(self._root / name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
