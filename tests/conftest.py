@@ -1,5 +1,6 @@
-"""What tests of several packages share: settings, and a control plane that serves real HTTP."""
+"""What tests of several packages share: settings, a control plane that serves real HTTP, and a whole berm."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from berm.config import Config, load
 from tests.fakes import FakeNode
+from tests.instance import NUMBER, Instance, running
 from tests.serving import Served
 
 Serve = Callable[[FakeNode], Served]
@@ -14,7 +16,11 @@ Serve = Callable[[FakeNode], Served]
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return load({"BERM_HOME": str(tmp_path), "BERM_MAX_SANDBOXES": "10"})
+    return _config(tmp_path)
+
+
+def _config(home: Path) -> Config:
+    return load({"BERM_HOME": str(home), "BERM_MAX_SANDBOXES": "10"})
 
 
 @pytest.fixture
@@ -34,3 +40,21 @@ def serve(config: Config) -> Iterator[Serve]:
 @pytest.fixture
 def served(serve: Serve) -> Served:
     return serve(FakeNode())
+
+
+@pytest.fixture(scope="session")
+def berm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """One berm for all tests that need a real one, with the base template made for real."""
+    # A state directory that is kept between runs spares a developer the bootstrap of the base template.
+    kept = os.environ.get("BERM_TEST_HOME")
+    home = Path(kept) if kept else tmp_path_factory.mktemp("berm")
+    with running(home, NUMBER) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One for all tests of a module that leave nothing behind."""
+    served = Served(_config(tmp_path_factory.mktemp("untouched")), FakeNode())
+    yield served
+    served.close()

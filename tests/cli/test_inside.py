@@ -1,16 +1,12 @@
 """The real command against the real agent; only the server between them is a stand-in."""
 
-import fcntl
 import json
 import os
-import pty
 import pwd
 import select
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +14,7 @@ import pytest
 
 from tests.cli.conftest import COMMAND, Berm
 from tests.cli.standin import TOKEN, StandIn, answer, sandbox
+from tests.screen import WATCH_SIZE, Screen
 
 
 @pytest.fixture(scope="module")
@@ -123,52 +120,12 @@ def gone(process: int) -> bool:
         return bool(select.select([watched], [], [])[0])
 
 
-class Screen:
-    """A terminal with a `berm` on it, seen from the person's side."""
-
-    def __init__(self, berm: Berm, *args: str, columns: int = 80, rows: int = 24) -> None:
-        self.master, slave = pty.openpty()
-        self.resize(columns, rows)
-        self.before = self.mode()
-        self.seen = b""
-        self.process = subprocess.Popen(
-            ["setsid", "--ctty", *COMMAND, *args], stdin=slave, stdout=slave, stderr=slave, env=berm.environ
-        )
-        os.close(slave)
-
-    def mode(self) -> list[object]:
-        return list(termios.tcgetattr(self.master))
-
-    def resize(self, columns: int, rows: int) -> None:
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def type(self, text: bytes) -> None:
-        os.write(self.master, text)
-
-    def read(self) -> None:
-        self.seen += os.read(self.master, 4096)
-
-    def until(self, text: bytes) -> None:
-        """Read what is shown up to and with `text`."""
-        while text not in self.seen:
-            self.read()
-        self.seen = self.seen.partition(text)[2]
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.master)
-
-
 @pytest.fixture
 def screen(inside: Berm) -> Iterator[Screen]:
-    screen = Screen(inside, "sandbox", "shell", "i1")
+    screen = Screen([*COMMAND, "sandbox", "shell", "i1"], inside.environ)
     screen.read()  # the prompt
     yield screen
     screen.close()
-
-
-WATCH_SIZE = b"""bash -c 'sleep 1000 & trap "stty size; kill $!; exit" WINCH; echo re""ady; wait'\r"""
 
 
 def test_a_shell_has_our_size_follows_it_and_gives_its_exit_code(screen: Screen) -> None:
@@ -184,7 +141,7 @@ def test_a_shell_has_our_size_follows_it_and_gives_its_exit_code(screen: Screen)
 
 
 def test_a_terminal_that_does_not_know_its_size(inside: Berm) -> None:
-    screen = Screen(inside, "sandbox", "shell", "i1", columns=0, rows=0)
+    screen = Screen([*COMMAND, "sandbox", "shell", "i1"], inside.environ, columns=0, rows=0)
     screen.read()
     screen.type(b"stty size; exit\r")
     screen.until(b"24 80\r\n")

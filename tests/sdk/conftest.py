@@ -1,22 +1,11 @@
-"""One berm for all tests that drive it through the official SDK, with the base template made for real."""
+"""What tests through the official SDK share: its environment, and sandboxes that end with the test."""
 
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from e2b import Sandbox
+from e2b import AsyncSandbox, Sandbox
 
-from tests.instance import Instance, running
-
-
-@pytest.fixture(scope="session")
-def berm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    # A state directory that is kept between runs spares a developer the bootstrap of the base template.
-    kept = os.environ.get("BERM_TEST_HOME")
-    home = Path(kept) if kept else tmp_path_factory.mktemp("berm")
-    with running(home, 0) as instance:
-        yield instance
+from tests.instance import Instance
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +33,11 @@ def create() -> Iterator[Callable[..., Sandbox]]:
 @pytest.fixture
 def sandbox(create: Callable[..., Sandbox]) -> Sandbox:
     return create(timeout=120)
+
+
+@pytest.fixture
+async def asandbox() -> AsyncIterator[AsyncSandbox]:
+    """A sandbox by the asynchronous half of the SDK."""
+    made = await AsyncSandbox.create(timeout=120)
+    yield made
+    await made.kill()

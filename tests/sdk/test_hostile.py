@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from e2b import CommandExitException, Sandbox, SandboxException
+from e2b import CommandExitException, NotEnoughSpaceException, Sandbox, SandboxException
 
 from tests.instance import Instance
 
@@ -38,9 +38,9 @@ def test_eating_memory_ends_the_eater_and_not_the_agent(sandbox: Sandbox, bystan
 
 def test_filling_the_disk(sandbox: Sandbox, bystander: Sandbox) -> None:
     with pytest.raises(CommandExitException) as failure:
-        sandbox.commands.run("head -c 12G /dev/zero > /home/user/big", timeout=100)
+        sandbox.commands.run("fallocate -l 9G most; head -c 2G /dev/zero > big", timeout=100)
     assert "quota" in failure.value.stderr.lower() or "space" in failure.value.stderr.lower()
-    with pytest.raises(SandboxException):
+    with pytest.raises(NotEnoughSpaceException):
         sandbox.files.write("/home/user/more", b"x" * (8 << 20))
     bystander.files.write("/home/user/fine", "x")
     still_well(bystander, sandbox)
