@@ -26,19 +26,24 @@ threading.Event().wait()
 
 
 def holdings(berm: Instance) -> Counter[str]:
-    """What the host holds for this berm, counted by kind. Warm slots count too, and are always as many."""
+    """What the host holds for this berm, counted by kind, without what waits for the next sandboxes."""
     name = instance(berm.home)
     mine = {berm.server_pid(), berm.launcher_pid()}
     processes = [p for p in Path("/proc").iterdir() if p.name.isdigit() and descends(int(p.name), mine)]
+    directories = [path.name for path in (berm.pool / "sandboxes").iterdir()]
+    waiting = sum(name.startswith(".") for name in directories)
     return Counter(
         {
             "mounts": Path("/proc/self/mountinfo").read_text().count(str(berm.home)),
-            "network devices": sum(d.name.startswith(f"bm{name}-") for d in Path("/sys/class/net").iterdir()),
-            "cgroups": len(list(Path("/sys/fs/cgroup").glob(f"*/berm-{name}/*/"))),
-            "processes": len(processes),
-            "directories": len(list((berm.pool / "sandboxes").iterdir())),
+            "network devices": sum(d.name.startswith(f"bm{name}-") for d in Path("/sys/class/net").iterdir())
+            - waiting,
+            "cgroups": len({path.name for path in Path("/sys/fs/cgroup").glob(f"*/berm-{name}/*/")})
+            - waiting,
+            "processes": len(processes) - waiting,
+            "directories": len(directories) - waiting,
             "server descriptors": descriptors(berm.server_pid()),
-            "launcher descriptors": descriptors(berm.launcher_pid()),
+            # A waiting process, its user and its network namespace.
+            "launcher descriptors": descriptors(berm.launcher_pid()) - 3 * waiting,
         }
     )
 
@@ -60,7 +65,7 @@ def descends(pid: int, ancestors: set[int]) -> bool:
 
 
 def settled(berm: Instance) -> Counter[str]:
-    """The holdings once all is freed and the warm slots are made again: when two looks agree."""
+    """The holdings once all is freed: when two looks agree."""
     before = holdings(berm)
     while True:
         # Each request gives the server and the launcher their turn.

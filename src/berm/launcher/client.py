@@ -6,9 +6,12 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from berm.launcher import spec
+
+_AT_ONCE: Final = 64
+"""Most requests on their way: fewer than fill the socket's buffer."""
 
 
 class LauncherGoneError(ConnectionError):
@@ -22,6 +25,7 @@ class LauncherClient:
         self._socket = sock
         self._gone = gone
         self._numbers = itertools.count()
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._receive)
@@ -54,17 +58,29 @@ class LauncherClient:
 
         Raises LauncherGoneError, or OSError with the launcher's own words when it refuses.
         """
-        number = next(self._numbers)
-        future = self._pending[number] = self._loop.create_future()
-        try:
-            spec.send(self._socket, {"op": op, "number": number, **fields}, fds)
-        except OSError as failure:
-            del self._pending[number]
-            raise LauncherGoneError(f"the launcher does not answer: {failure}") from failure
-        reply, given = await future
+        async with self._room:
+            reply, given = await self._ask(op, fds, fields)
         if "error" in reply:
             raise OSError(reply["error"])
         return reply, given
+
+    async def _ask(
+        self, op: str, fds: tuple[int, ...], fields: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[int]]:
+        number = next(self._numbers)
+        try:
+            spec.send(self._socket, {"op": op, "number": number, **fields}, fds)
+        except OSError as failure:
+            self._lose()
+            raise LauncherGoneError(f"the launcher does not answer: {failure}") from failure
+        answer: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
+        self._pending[number] = answer
+        return await answer
+
+    def _lose(self) -> None:
+        if self._socket.fileno() >= 0:
+            self.close()
+            self._gone()
 
     def _receive(self) -> None:
         try:
@@ -74,8 +90,7 @@ class LauncherClient:
         except OSError:
             packet = None
         if packet is None:
-            self.close()
-            self._gone()
+            self._lose()
             return
         reply, fds = packet
         future = self._pending.pop(reply.pop("number"))

@@ -20,8 +20,9 @@ from berm.launcher.syscalls import (
 )
 
 STAGE: Final = "/mnt"
-"""Where the new root is put together, in the sandbox's own mount namespace."""
-ROOT: Final = f"{STAGE}/root"
+"""Where the first root is put together: a small one, in which a process waits for its spec."""
+ROOT: Final = "/root"
+"""Where the sandbox's own root is put together, inside the first."""
 
 _SHM: Final = "dev/shm"
 _KERNEL: Final = ("proc", "sys", "dev")
@@ -54,9 +55,10 @@ _GUARDED: Final = MS_NOSUID | MS_NODEV | MS_NOEXEC
 
 
 def prepare() -> None:
-    """Mount all that is the same for every sandbox, at STAGE, ahead of time.
+    """Mount all that is the same for every sandbox, ahead of time, and leave the host's file systems.
 
-    Runs as root of the sandbox's user namespace in a mount namespace it owns.
+    Runs as root of the sandbox's user namespace in a mount namespace it owns. A process that waits keeps
+    no mount of the host's in use: only what is mounted here is left.
     """
     syscalls.mount("none", "/", None, MS_REC | MS_PRIVATE)
     syscalls.mount("tmpfs", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "size=64k,mode=711")
@@ -66,6 +68,7 @@ def prepare() -> None:
     syscalls.mount("sysfs", f"{STAGE}/sys", "sysfs", _GUARDED | MS_RDONLY)
     _prepare_dev(f"{STAGE}/dev")
     _guard()
+    _change_root(STAGE)
 
 
 def _prepare_dev(dev: str) -> None:
@@ -89,20 +92,20 @@ def assemble(layers: Sequence[int], writable: int, shm_mb: int) -> None:
     The overlay is mounted with the sandbox's rights, so it never acts with the host's. `writable` holds
     `upper` and `work`.
     """
-    names = [f"{STAGE}/{position}" for position in range(len(layers))]
+    names = [f"/{position}" for position in range(len(layers))]
     for target in names:
         Path(target).mkdir()
-    for tree, target in zip((*layers, writable), (*names, f"{STAGE}/rw"), strict=True):
+    for tree, target in zip((*layers, writable), (*names, "/rw"), strict=True):
         syscalls.move_mount(tree, target)
         os.close(tree)
     lower = ":".join(reversed(names))
-    options = f"lowerdir={lower},upperdir={STAGE}/rw/upper,workdir={STAGE}/rw/work,userxattr"
+    options = f"lowerdir={lower},upperdir=/rw/upper,workdir=/rw/work,userxattr"
     # nosuid stays off: a sandbox's set-user-ID programs only ever reach ids of its own range.
     syscalls.mount("overlay", ROOT, "overlay", MS_NODEV, options)
     for name in (*_KERNEL, "tmp"):
         _directory(f"{ROOT}/{name}")
     for name in _KERNEL:
-        syscalls.mount(f"{STAGE}/{name}", f"{ROOT}/{name}", None, MS_MOVE)
+        syscalls.mount(f"/{name}", f"{ROOT}/{name}", None, MS_MOVE)
     flags = MS_NOSUID | MS_NODEV
     syscalls.mount("tmpfs", f"{ROOT}/{_SHM}", "tmpfs", flags, f"size={shm_mb}m,mode=1777")
 
@@ -141,8 +144,13 @@ def _directory(path: str) -> None:
 
 
 def enter() -> None:
-    """Make ROOT the root and let go of the host's file systems (pivot_root(2), "." twice)."""
-    os.chdir(ROOT)
+    """Make the sandbox's own root the root."""
+    _change_root(ROOT)
+
+
+def _change_root(path: str) -> None:
+    """pivot_root(2), as its notes say: "." twice, then let go of the old root."""
+    os.chdir(path)
     syscalls.pivot_root(".", ".")
     syscalls.umount2(".", syscalls.MNT_DETACH)
     os.chdir("/")

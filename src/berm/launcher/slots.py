@@ -50,6 +50,7 @@ class Slots:
         self._wanted = {True: warm, False: max(warm // 8, 1)}
         self._next = {True: 1, False: plan.offline_from}
         self._failing = False
+        self._filling: set[bool] = set()
         self._wirer = _start_wirer(plan)
 
     def fileno(self) -> int:
@@ -57,11 +58,20 @@ class Slots:
         return self._wirer.fileno()
 
     def fill(self) -> None:
-        """Begin to make what is missing; after a failure, only once a sandbox has asked for one."""
+        """Begin to make what is missing; after a failure, only once a sandbox has asked for one.
+
+        It begins when half is gone and ends when all is there: a sandbox that starts meanwhile waits for
+        a processor, so it is better to disturb few of them much than all of them a little.
+        """
         if self._failing:
             return
         for internet, wanted in self._wanted.items():
-            if len(self._making) < _AT_ONCE and len(self._ready[internet]) < wanted:
+            there = len(self._ready[internet])
+            if there >= wanted:
+                self._filling.discard(internet)
+            elif there <= wanted // 2:
+                self._filling.add(internet)
+            if internet in self._filling and len(self._making) < _AT_ONCE:
                 self._make(internet)
 
     def _make(self, internet: bool) -> None:
