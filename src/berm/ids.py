@@ -56,4 +56,4 @@ def digest(secret: str) -> str:
 
 def same_secret(left: str, right: str) -> bool:
     """Compare two secrets in constant time."""
-    return hmac.compare_digest(left.encode(), right.encode())
+    return hmac.compare_digest(left.encode("utf-8", "surrogateescape"), right.encode())

@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +128,9 @@ class _Resolver:
 
     def resolve(self, sandbox_id: str, port: int) -> Endpoint | None:
         return self.control.sandboxes.endpoint(sandbox_id, port)
+
+    def signer(self, method: str, query: Mapping[str, str]) -> str | None:
+        return self.control.sandboxes.signer(method, query)
 
 
 class _Server(uvicorn.Server):

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -28,6 +28,12 @@ class MapResolver:
     """Sandboxes as a plain mapping of ids to addresses."""
 
     addresses: dict[str, str] = field(default_factory=lambda: {SANDBOX: SANDBOX_ADDRESS})
+
+    signers: dict[str, str] = field(default_factory=dict)
+    """Sandboxes by the signatures that are theirs."""
+
+    def signer(self, method: str, query: Mapping[str, str]) -> str | None:
+        return self.signers.get(query["signature"]) if method == "GET" else None
 
     def resolve(self, sandbox_id: str, port: int) -> Endpoint | None:
         address = self.addresses.get(sandbox_id)

@@ -59,3 +59,27 @@ def test_control_routes_of_the_agent_are_refused(router: Router, path: str, form
 )
 def test_other_routes_are_not(router: Router, port: int, path: str) -> None:
     assert router.route(headers(host(port)), path) is not None
+
+
+def linked(method: str, path: str, query: bytes) -> Route | None:
+    resolver = MapResolver(signers={"v1_ours": SANDBOX, "v1_gone": "i" + "b" * 19})
+    return Router(resolver, DOMAIN).linked(method, path, query)
+
+
+def test_a_signed_link_leads_to_the_agent_of_its_signer() -> None:
+    route = linked("GET", "/files", b"path=a&signature=v1_ours")
+    assert route is not None
+    assert route.endpoint == Endpoint(SANDBOX_ADDRESS, AGENT_PORT)
+    assert route.target.sandbox_id == SANDBOX
+
+
+@pytest.mark.parametrize(("path", "query"), [("/files", b"path=a"), ("/health", b"signature=v1_ours")])
+def test_what_is_no_signed_link_is_for_the_api(path: str, query: bytes) -> None:
+    assert linked("GET", path, query) is None
+
+
+@pytest.mark.parametrize("signature", [b"v1_other", b"v1_gone", b"%ff", b""])
+def test_a_link_that_no_running_sandbox_signed(signature: bytes) -> None:
+    with pytest.raises(RefusalError) as caught:
+        linked("GET", "/files", b"path=a&signature=" + signature + b"x" * (not signature))
+    assert caught.value.status == 401

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import httpx
@@ -20,6 +20,8 @@ from e2b import (
     WatchHandle,
 )
 from e2b.sandbox.filesystem.filesystem import WriteEntry
+
+from tests.instance import Instance
 
 MIB = 1 << 20
 NAMES = (
@@ -229,6 +231,25 @@ def test_links_that_need_no_key(sandbox: Sandbox, browser: httpx.Client) -> None
     upload = sandbox.upload_url("fresh", use_signature_expiration=60)
     assert browser.post(addressed(sandbox, upload), files={"file": ("any", b"sent")}).status_code == 200
     assert sandbox.files.read("fresh") == "sent"
+
+
+def test_links_without_a_sandbox_find_theirs(create: Callable[..., Sandbox], berm: Instance) -> None:
+    """One address serves all sandboxes, so only the signature tells which one is meant."""
+    one, two = create(), create()
+    for sandbox, content in ((one, "of one"), (two, "of two")):
+        sandbox.files.write("file", content)
+        assert httpx.get(sandbox.download_url("file")).text == content
+    assert httpx.post(one.upload_url("sent"), files={"file": ("any", b"up")}).status_code == 200
+    assert one.files.read("sent") == "up"
+    over = httpx.get(two.download_url("file", use_signature_expiration=-60))
+    assert (over.status_code, over.json()["message"]) == (401, "signature is already expired")
+    link = two.download_url("file")
+    assert httpx.get(httpx.URL(link).copy_set_param("path", "/etc/shadow")).status_code == 401
+    berm.kill_server()
+    berm.berm("up")
+    assert httpx.get(link).text == "of two"
+    two.kill()
+    assert httpx.get(link).status_code == 401
 
 
 def test_links_that_are_refused(sandbox: Sandbox, browser: httpx.Client) -> None:

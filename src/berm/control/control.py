@@ -40,6 +40,7 @@ class Control:
         await self.database.start()
         await self.keys.start(self.config.key_file)
         await self.reconciler.start()
+        await self.sandboxes.start()
 
     async def close(self) -> None:
         """Finish what was begun and let go of the database; sandboxes live on."""

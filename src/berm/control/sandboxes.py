@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from berm import ids
 from berm.config import Config
+from berm.control.links import Links
 from berm.control.reconcile import Reconciler
 from berm.control.states import lifetime, now
 from berm.control.tasks import Tasks
@@ -49,6 +50,7 @@ class Sandboxes:
         self._templates = templates
         self._reconciler = reconciler
         self._config = config
+        self._links = Links()
         self._tasks = Tasks()
         self._starting = 0
         self._answers: dict[tuple[str, str], asyncio.Task[tuple[Sandbox, str]]] = {}
@@ -56,6 +58,11 @@ class Sandboxes:
     async def close(self) -> None:
         """Let what has been begun come to its end."""
         await self._tasks.drain()
+
+    async def start(self) -> None:
+        """Learn of the sandboxes that live already."""
+        for sandbox_id, token in (await self._database.run(store.tokens, now())).items():
+            self._links.add(sandbox_id, token)
 
     async def create(self, who: Principal, wanted: NewSandbox, once: Once | None = None) -> Sandbox:
         """Start a sandbox; it is recorded once it runs, and is undone if it cannot be recorded.
@@ -112,6 +119,10 @@ class Sandboxes:
         running = self._node.running().get(sandbox_id)
         return Endpoint(running.address, port) if running else None
 
+    def signer(self, method: str, query: Mapping[str, str]) -> str | None:
+        """The running sandbox whose token signed a link to a file, None if none did. Asks memory only."""
+        return self._links.signer(method, query, self._node.running())
+
     def _lifetime(self, seconds: int | None) -> timedelta:
         wanted = self._config.default_timeout if seconds is None else seconds
         return lifetime(wanted, self._config.max_timeout)
@@ -139,6 +150,7 @@ class Sandboxes:
         except BaseException:
             self._reconciler.put_down(spec.sandbox_id)
             raise
+        self._links.add(sandbox.sandbox_id, sandbox.access_token)
         await self._settle(sandbox)
         return sandbox
 

@@ -68,6 +68,10 @@ def control_route(target: Target, path: str) -> RefusalError:
     return RefusalError(404, f"{path[:64]} is not open to clients of the sandbox", target)
 
 
+def unknown_signer() -> RefusalError:
+    return RefusalError(401, "invalid signature, or the sandbox that it is for is not running")
+
+
 def sandbox_not_found(target: Target) -> RefusalError:
     return RefusalError(502, "The sandbox was not found", target)
 

@@ -43,6 +43,7 @@ class Gateway:
     async def _carried(self, scope: Scope, receive: Receive, send: Send) -> bool:
         try:
             route = self.router.route(scope["headers"], scope["path"])
+            route = route or self.router.linked(scope["method"], scope["path"], scope["query_string"])
             if route is None:
                 return False
             await forward(self.pool, route, scope, receive, send)

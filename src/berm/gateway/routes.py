@@ -1,8 +1,10 @@
 """From the head of a request to the address it goes to."""
 
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import parse_qsl
 
 from berm.errors import BermError
 from berm.gateway import answers, hosts
@@ -14,6 +16,10 @@ CONTROL_ROUTES = frozenset({"/init", "/freeze", "/unfreeze", "/collapse", "/fsfr
 """Routes of the agent that are for the server alone."""
 
 
+_FILES = "/files"
+"""The agent's route that signed links lead to."""
+
+
 class Resolver(Protocol):
     """Knows where the sandboxes are."""
 
@@ -22,6 +28,10 @@ class Resolver(Protocol):
 
         Called for every request: answers from memory.
         """
+        ...
+
+    def signer(self, method: str, query: Mapping[str, str]) -> str | None:
+        """The running sandbox whose token signed a link to a file; `query` is decoded."""
         ...
 
 
@@ -49,6 +59,17 @@ class Router:
         if endpoint is None:
             raise answers.sandbox_not_found(target)
         return Route(target, endpoint)
+
+    def linked(self, method: str, path: str, query_string: bytes) -> Route | None:
+        """Where a signed link goes that names no sandbox, None if it is none. Raises RefusalError."""
+        query = dict(parse_qsl(query_string.decode("latin-1"), errors="surrogateescape"))
+        if path != _FILES or "signature" not in query:
+            return None
+        sandbox_id = self._resolver.signer(method, query)
+        endpoint = self._resolver.resolve(sandbox_id, AGENT_PORT) if sandbox_id else None
+        if sandbox_id is None or endpoint is None:
+            raise answers.unknown_signer()
+        return Route(Target(sandbox_id, AGENT_PORT), endpoint)
 
     def _target(self, headers: Headers) -> Target | None:
         host = text(headers, b"host") or ""

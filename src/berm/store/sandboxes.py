@@ -64,6 +64,12 @@ def find(connection: Connection, team_id: str, sandbox_id: str, now: datetime) -
     return _sandbox(row) if row else None
 
 
+def tokens(connection: Connection, now: datetime) -> dict[str, str | None]:
+    """The access token of every live sandbox, of all teams."""
+    rows = connection.execute(select(table.c.sandbox_id, table.c.access_token).where(_live(now)))
+    return {row.sandbox_id: row.access_token for row in rows}
+
+
 def find_once(connection: Connection, team_id: str, key: str) -> tuple[Sandbox, str] | None:
     """The sandbox, live or not, that was made with an idempotency key, and the request's digest."""
     where = and_(table.c.team_id == team_id, table.c.idempotency_key == key)
