@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from berm.launcher import idmap, netlink, network, syscalls
+from berm.launcher import idmap, netlink, network
+from tests.launcher import namespaces
 
 
 def test_slots_have_addresses_and_ids_of_their_own(plan: network.Plan) -> None:
@@ -52,25 +53,15 @@ def test_a_wired_namespace_reaches_only_the_host_end_and_vanishes_with_its_descr
     plan: network.Plan,
 ) -> None:
     host, home = netlink.Netlink(), network.open_namespace()
-    reader, writer = os.pipe()
-    pid = syscalls.clone(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
-    if pid == 0:
-        os.close(writer)
-        os.read(reader, 1)
-        os._exit(0)
-    idmap.map_ids(pid, plan.first_id(3))
-    namespaces = idmap.Namespaces.of(pid)
-    for fd in (reader, writer):
-        os.close(fd)
-    os.waitpid(pid, 0)
+    made = namespaces.fresh(plan.first_id(3))
     try:
-        network.wire(plan, 3, namespaces.net, host, home)
+        network.wire(plan, 3, made.net, host, home)
         assert network.devices(plan) == {3}
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # Nobody listens, and the refusal comes from inside: the wire carries packets both ways.
             assert probe.connect_ex((plan.address(3), 9)) == 111
     finally:
-        namespaces.close()
+        made.close()
         host.send(netlink.delete(socket.if_nametoindex(plan.device(3))))
         host.close()
         os.close(home)

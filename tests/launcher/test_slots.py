@@ -6,28 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from berm.launcher import idmap, network, syscalls
+from berm.launcher import idmap, network
 from berm.launcher.slots import SlotError, Slots, Warm
+from tests.launcher import namespaces
 
 pytestmark = pytest.mark.root
 
 
 def warm_up(number: int) -> Warm:
     """A slot whose process is gone at once: its namespaces live on by their descriptors."""
-    reader, writer = os.pipe()
-    pid = syscalls.clone(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNET)
-    if pid == 0:
-        os.close(writer)
-        os.read(reader, 1)
-        os._exit(0)
-    idmap.map_ids(pid, 0x40000000 + number * idmap.RANGE)
-    namespaces = idmap.Namespaces.of(pid)
-    for fd in (reader, writer):
-        os.close(fd)
-    os.waitpid(pid, 0)
     ours, theirs = socket.socketpair()
     theirs.close()
-    return Warm(number, namespaces, ours)
+    return Warm(number, namespaces.fresh(0x40000000 + number * idmap.RANGE), ours)
 
 
 def broken(number: int) -> Warm:

@@ -3,13 +3,11 @@
 import ipaddress
 import os
 import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from berm.launcher import idmap, netlink, syscalls
+from berm.launcher import idmap, netlink, programs, syscalls
 
-_PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 # What a sandbox may never reach through the host: the special-purpose blocks of RFC 6890 that route anywhere.
 _NOT_PUBLIC = (
     "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, "
@@ -111,22 +109,14 @@ table inet berm-{plan.instance} {{
 def set_up_host(plan: Plan, servers: list[str]) -> None:
     """Install the firewall and let the host forward. Safe to call again; raises OSError with nft's words."""
     table = f"table inet berm-{plan.instance}\n"
-    _nft(f"{table}delete {table}{ruleset(plan, servers)}")
+    programs.run("nft", "-f", "-", script=f"{table}delete {table}{ruleset(plan, servers)}")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
 
 def tear_down_host(plan: Plan) -> None:
     """Remove the firewall table of this instance."""
     table = f"table inet berm-{plan.instance}\n"
-    _nft(f"{table}delete {table}")
-
-
-def _nft(script: str) -> None:
-    done = subprocess.run(
-        ["nft", "-f", "-"], input=script, text=True, capture_output=True, env=_PATH, check=False
-    )
-    if done.returncode:
-        raise OSError(f"nft: {done.stderr.strip() or done.returncode}")
+    programs.run("nft", "-f", "-", script=f"{table}delete {table}")
 
 
 def wire(plan: Plan, slot: int, namespace: int, host: netlink.Netlink, home: int) -> None:

@@ -5,12 +5,12 @@ import fcntl
 import os
 import shutil
 import struct
-import subprocess
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final, Protocol
 
-_PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+from berm.launcher import programs
+
 _BTRFS_MAGIC: Final = 0x9123683E
 _GIB: Final = 1 << 30
 _MIB: Final = 1 << 20
@@ -83,16 +83,16 @@ def open_pool(root: Path, image: Path, size_gb: int) -> Pool:
 
 
 def _is_btrfs(path: Path) -> bool:
-    done = _run("stat", "-f", "-c", "%t", str(path))
+    done = programs.run("stat", "-f", "-c", "%t", str(path))
     return int(done, 16) == _BTRFS_MAGIC
 
 
 def _mount_image(root: Path, image: Path, size_gb: int) -> bool:
-    if not shutil.which("mkfs.btrfs", path=_PATH["PATH"]):
+    if not programs.found("mkfs.btrfs"):
         return False
     if not image.exists():
         _make_image(image, size_gb)
-    _run("mount", "-o", "loop,noatime,nosuid,nodev,discard=async", str(image), str(root))
+    programs.run("mount", "-o", "loop,noatime,nosuid,nodev,discard=async", str(image), str(root))
     root.chmod(0o700)
     return True
 
@@ -104,15 +104,8 @@ def _make_image(image: Path, size_gb: int) -> None:
     with fresh.open("wb") as file:
         file.truncate(size)
     fresh.chmod(0o600)
-    _run("mkfs.btrfs", "--quiet", "--force", "--metadata", "single", str(fresh))
+    programs.run("mkfs.btrfs", "--quiet", "--force", "--metadata", "single", str(fresh))
     fresh.rename(image)
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, env=_PATH, check=False)
-    if done.returncode:
-        raise OSError(errno.EIO, f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
-    return done.stdout.strip()
 
 
 class _Storage(ABC):
@@ -208,7 +201,7 @@ class BtrfsPool(_Storage):
     def close(self) -> None:
         os.close(self._fd)
         if self._mounted:
-            _run("umount", str(self.root))
+            programs.run("umount", str(self.root))
 
 
 class PlainPool(_Storage):
@@ -222,7 +215,7 @@ class PlainPool(_Storage):
 
     def remove(self, name: str) -> None:
         # A sandbox can nest directories deeper than Python recurses; rm walks them by descriptor.
-        _run("rm", "-rf", "--one-file-system", "--", str(self._sandboxes / name))
+        programs.run("rm", "-rf", "--one-file-system", "--", str(self._sandboxes / name))
 
     def close(self) -> None:
         """Nothing was mounted."""
