@@ -1,6 +1,8 @@
 """A real agent, as a process on loopback, for each test that asks."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -73,6 +75,7 @@ def start_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
                 ],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                start_new_session=True,
             )
         running.append(process)
         assert process.stdout
@@ -85,7 +88,8 @@ def start_agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     for client in clients:
         client.close()
     for process in running:
-        process.kill()
+        # The whole group: with a `command` before it, the agent is a child of what was started.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert process.stdout
         process.stdout.close()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from e2b import CommandExitException, Sandbox
@@ -22,6 +23,8 @@ def ip(*arguments: str) -> None:
 def outside() -> Iterator[None]:
     """A network namespace that plays the internet, with a web server at a public and at a private address."""
     name, device = "berm-outside", "bermout0"
+    names = Path("/run/netns")
+    had_names = names.is_mount()
     ip("netns", "add", name)
     ip("link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", name)
     for address in ("203.0.113.1/24", "192.168.213.1/24"):
@@ -46,6 +49,9 @@ def outside() -> Iterator[None]:
     server.stdout.close()
     ip("link", "delete", device)
     ip("netns", "delete", name)
+    # ip(8) mounts a directory for names and leaves it there.
+    if not had_names:
+        subprocess.run(["umount", str(names)], check=True)
 
 
 def reaches(sandbox: Sandbox, address: str) -> bool:
