@@ -52,3 +52,11 @@ def test_the_places_of_a_system(sandbox: Sandbox) -> None:
 def test_the_environment_tells_of_the_sandbox(sandbox: Sandbox) -> None:
     shown = sandbox.commands.run('echo "$E2B_SANDBOX $E2B_SANDBOX_ID"').stdout
     assert shown == f"true {sandbox.sandbox_id}\n"
+
+
+def test_a_login_shell_starts_no_program_and_knows_who_it_is_for(sandbox: Sandbox) -> None:
+    lines = sandbox.commands.run("grep -F '$(id -u)' /etc/profile").stdout.splitlines()
+    assert lines
+    assert all("${EUID:-$(id -u)}" in line for line in lines)
+    assert "/usr/sbin" not in sandbox.commands.run("echo $PATH").stdout
+    assert "/usr/sbin" in sandbox.commands.run("echo $PATH", user="root").stdout
