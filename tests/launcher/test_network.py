@@ -2,6 +2,7 @@ import ipaddress
 import os
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,7 @@ def test_the_firewall_is_installed_twice_and_removed(plan: network.Plan) -> None
     table = f"berm-{plan.instance}"
     assert table in _nft("list", "tables")
     assert _nft("list", "table", "inet", table).count("hook input") == 1
+    assert int(Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3").read_text()) >= 65536
     network.tear_down_host(plan)
     assert table not in _nft("list", "tables")
 

@@ -14,6 +14,9 @@ _NOT_PUBLIC = (
     "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3"
 )
 
+_NEIGHBOURS = {"gc_thresh3": 65536, "gc_thresh2": 32768, "gc_thresh1": 16384}
+"""Entries in the kernel's one table of neighbours (arp(7)), of which each sandbox takes two; usually 1024."""
+
 _MAX_FLOWS = 8192
 """Connections to the outside that one sandbox may have: the host's table of them is shared by all."""
 
@@ -111,6 +114,13 @@ def set_up_host(plan: Plan, servers: list[str]) -> None:
     table = f"table inet berm-{plan.instance}\n"
     programs.run("nft", "-f", "-", script=f"{table}delete {table}{ruleset(plan, servers)}")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    for name, least in _NEIGHBOURS.items():
+        _raise(Path("/proc/sys/net/ipv4/neigh/default", name), least)
+
+
+def _raise(setting: Path, least: int) -> None:
+    if int(setting.read_text()) < least:
+        setting.write_text(str(least))
 
 
 def tear_down_host(plan: Plan) -> None:
