@@ -70,6 +70,25 @@ def test_numbers_that_are_held_are_given_to_nobody(slots: Slots, plan: network.P
     warm.close()
 
 
+def test_what_cannot_be_begun_is_told_and_not_repeated(plan: network.Plan) -> None:
+    begun = []
+
+    def refused(number: int) -> Warm:
+        begun.append(number)
+        raise OSError("no more processes")
+
+    slots = Slots(plan, 3, refused)
+    with pytest.raises(SlotError, match="no more processes") as failure:
+        slots.fill()
+    assert failure.value.number == begun[0]
+    slots.fill()
+    assert len(begun) == 1
+    with pytest.raises(SlotError, match="no more processes"):
+        slots.take(internet=True)
+    assert slots.close() == set()
+    os.wait()
+
+
 def test_a_failure_is_told_and_not_repeated(plan: network.Plan) -> None:
     slots = Slots(plan, 3, broken)
     with pytest.raises(SlotError, match="could not wire up"):

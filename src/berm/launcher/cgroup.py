@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -147,8 +148,13 @@ class Version1:
         pid = syscalls.clone(namespaces)
         if pid == 0:
             # A single thread that moves itself needs no lock on forks, and so no grace period of the kernel.
-            for root in self._roots.values():
-                _write(root / name / "tasks", "0")
+            try:
+                for root in self._roots.values():
+                    _write(root / name / "tasks", "0")
+            except OSError:
+                # In this process there is nobody to raise it to.
+                traceback.print_exc()
+                os._exit(1)
         return pid
 
     def processes(self, name: str) -> list[int]:

@@ -85,7 +85,7 @@ def wait(common: Common, waiting: socket.socket) -> NoReturn:
             if given is not None:
                 waiting.close()
                 _become(common, given, prepared)
-    except OSError:
+    except BaseException:  # whatever it is, nobody else would tell
         traceback.print_exc()
     finally:
         os._exit(1)

@@ -60,6 +60,8 @@ class Slots:
     def fill(self) -> None:
         """Begin to make what is missing; after a failure, only once a sandbox has asked for one.
 
+        Raises SlotError when one could not even be begun.
+
         It begins when half is gone and ends when all is there: a sandbox that starts meanwhile waits for
         a processor, so it is better to disturb few of them much than all of them a little.
         """
@@ -77,7 +79,11 @@ class Slots:
     def _make(self, internet: bool) -> None:
         number = self._free_number(internet)
         self._taken.add(number)
-        warm = self._making[number] = self._warm_up(number)
+        try:
+            warm = self._making[number] = self._warm_up(number)
+        except OSError as failure:
+            self._failing = True
+            raise SlotError(number, str(failure)) from failure
         spec.send(self._wirer, {"slot": number}, (warm.namespaces.net,))
 
     def _free_number(self, internet: bool) -> int:

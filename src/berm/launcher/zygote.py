@@ -102,8 +102,15 @@ class Launcher:
 
     def take_in(self) -> None:
         """A slot is finished, or has failed: that is told to the next who wants one, and to the log."""
+        self._noting_failure(self.slots.receive)
+
+    def fill(self) -> None:
+        """Begin to make the slots that are missing."""
+        self._noting_failure(self.slots.fill)
+
+    def _noting_failure(self, action: Callable[[], None]) -> None:
         try:
-            self.slots.receive()
+            action()
         except SlotError as failure:
             self._give_back(failure.number)
             traceback.print_exc()
@@ -232,7 +239,7 @@ class _Loop:
 
     def run(self) -> None:
         while not self._launcher.ended:
-            self._launcher.slots.fill()
+            self._launcher.fill()
             for key, _ in self._selector.select():
                 if not self._launcher.ended:
                     key.data()
