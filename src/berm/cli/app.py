@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -72,10 +73,20 @@ def main() -> None:
     """The entry point: runs the command, prints errors as sentences, exits."""
     try:
         app()
+    except SystemExit as end:  # how typer ends every command
+        _leave(end.code if isinstance(end.code, int) else bool(end.code))
     except BermError as error:
-        sys.exit(_report(error))
+        _leave(_report(error))
     except OSError as error:
-        sys.exit(_report(_local_error(error)))
+        _leave(_report(_local_error(error)))
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: a thread that waits for input may hold a stream, and Python's own end aborts on that."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _report(error: BermError) -> int:
