@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from berm.agent import server as agent
 from berm.launcher import privileges, rootfs, spec, syscalls
@@ -180,5 +180,4 @@ def _read_config(fd: int) -> agent.AgentConfig:
 
 def _ready(control: socket.socket) -> None:
     with control:
-        reply: dict[str, Any] = {"ready": True}
-        spec.send(control, reply)
+        spec.send(control, {"ready": True})

@@ -10,6 +10,7 @@ from pathlib import Path
 from berm.config import Config
 from berm.errors import BermError, Code
 from berm.launcher.client import LauncherClient
+from berm.node.waiting import readable
 
 
 def instance(home: Path) -> str:
@@ -52,19 +53,9 @@ async def _end(client: LauncherClient, sandbox_id: str) -> None:
     _, fds = await client.call("adopt", sandbox_id=sandbox_id)
     for process in fds:
         await client.call("kill", process)
-        await _exited(process)
+        await readable(process)
         os.close(process)
     await client.call("free", sandbox_id=sandbox_id)
-
-
-async def _exited(process: int) -> None:
-    loop = asyncio.get_running_loop()
-    over = asyncio.Event()
-    loop.add_reader(process, over.set)
-    try:
-        await over.wait()
-    finally:
-        loop.remove_reader(process)
 
 
 async def _start(config: Config) -> None:

@@ -1,6 +1,5 @@
 """Starting one sandbox: what the launcher is told, what only the sandbox is told, and what it answers."""
 
-import asyncio
 import errno
 import json
 import os
@@ -12,6 +11,7 @@ from typing import Any
 from berm.launcher import spec as wire
 from berm.launcher.client import LauncherClient
 from berm.models import Running, SandboxSpec
+from berm.node.waiting import readable
 
 
 @contextmanager
@@ -81,13 +81,7 @@ def _settings(spec: SandboxSpec) -> Iterator[int]:
 
 
 async def _packet(sock: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(sock, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(sock)
+    await readable(sock)
     packet = wire.receive(sock)
     if packet is None:
         raise OSError(errno.EPIPE, "it ended without a word")
