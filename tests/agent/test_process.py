@@ -425,14 +425,14 @@ def test_pty_resize(sandbox: Sandbox) -> None:
 
 def test_pty_has_job_control(sandbox: Sandbox) -> None:
     handle = sandbox.pty.create(PtySize(rows=24, cols=80))
-    sandbox.pty.send_stdin(handle.pid, b"sleep 1000; echo re''turned\n")
+    sandbox.pty.send_stdin(handle.pid, b"echo be''gun; sleep 1000; echo re''turned\n")
     received = b""
     for _, _, data in handle:
         received += data or b""
-        if b"echo" in received and b"returned" not in received:
-            sandbox.pty.send_stdin(handle.pid, b"\x03")
-        if b"\n^C" in received:
+        if b"^C" in received:
             break
+        if b"begun" in received:
+            sandbox.pty.send_stdin(handle.pid, b"\x03")
     sandbox.pty.send_stdin(handle.pid, b"exit 0\n")
     assert b"no job control" not in received
 

@@ -45,6 +45,21 @@ def test_so_do_calls(agent: Agent, headers: dict[str, str]) -> None:
     assert (streamed.status_code, streamed.json()["code"]) == (401, "unauthenticated")
 
 
+@pytest.mark.parametrize("path", ["/files?path=/tmp/x", LIST])
+def test_small_requests_are_whole_before_they_are_refused(agent: Agent, path: str) -> None:
+    host, port = agent.url.removeprefix("http://").split(":")
+    with closing(socket.create_connection((host, int(port)), timeout=20)) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nContent-Length: 2\r\n\r\n".encode())
+        for _ in range(5):
+            assert httpx.get(f"{agent.url}/health").status_code == 204
+        connection.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
+        connection.settimeout(20)
+        connection.sendall(b"{}")
+        assert b" 401 " in connection.recv(65536)
+
+
 def test_without_a_token_nothing_is_checked(start_agent: Start) -> None:
     agent = start_agent(access_token=None)
     assert httpx.get(f"{agent.url}/envs").status_code == 200

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from tests.gateway.servers import Front, get, host, raw_sandbox, sandbox, saying
+from tests.gateway.servers import Front, closed_port, get, host, raw_sandbox, sandbox, saying
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 MIB = 1 << 20
@@ -169,15 +169,49 @@ async def echo_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         writer.write(chunk)
 
 
-async def test_early_answer_reaches_a_client_that_is_still_sending(front: Front) -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
-        await reader.read()
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A sandbox that answers without the body, and never reads that."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+    await asyncio.Event().wait()
 
+
+async def test_early_answer_reaches_a_client_that_is_still_sending(front: Front) -> None:
     async with raw_sandbox(refuse) as port:
         reader, writer = await front.connect()
         writer.write(f"POST / HTTP/1.1\r\nHost: {host(port)}\r\nContent-Length: {64 * MIB}\r\n\r\nx".encode())
+        assert b"413" in await reader.readuntil(b"\r\n\r\nno")
+        writer.close()
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 200000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("listens", [True, False])
+async def test_early_answer_waits_for_the_little_that_is_left(
+    front: Front, framing: str, listens: bool
+) -> None:
+    """A client that stops sending at the first byte of an answer would lose the rest of it."""
+    chunk = b"186a0\r\n%b\r\n" if "chunked" in framing else b"%b"
+    end = b"0\r\n\r\n" if "chunked" in framing else b""
+    async with raw_sandbox(refuse) as port:
+        reader, writer = await front.connect()
+        target = port if listens else closed_port()
+        writer.write(f"POST / HTTP/1.1\r\nHost: {host(target)}\r\n{framing}\r\n\r\n".encode())
+        answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
+        for piece in (chunk, chunk + end):
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert not answer.done()
+            writer.write(piece % (b"x" * 100_000))
+        assert (b"413" if listens else b"502") in await answer
+        writer.close()
+
+
+async def test_early_answer_does_not_wait_for_a_body_without_end(front: Front) -> None:
+    async with raw_sandbox(refuse) as port:
+        reader, writer = await front.connect()
+        writer.write(f"POST / HTTP/1.1\r\nHost: {host(port)}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        for _ in range(9):
+            writer.write(b"10000\r\n%b\r\n" % (b"x" * 65536))
         assert b"413" in await reader.readuntil(b"\r\n\r\nno")
         writer.close()
 

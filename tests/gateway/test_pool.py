@@ -73,7 +73,7 @@ async def test_connections_that_may_not_be_shared_are_closed(front: Front, said:
 async def test_request_cut_off_by_an_early_answer_ends_its_connection(front: Front) -> None:
     server = Counted(OK)
     async with raw_sandbox(server) as port:
-        await front.exchange(get(port, "/", "Content-Length: 9", "Connection: close"))
+        await front.exchange(get(port, "/", "Content-Length: 999999", "Connection: close"))
         await server.closed.get()
 
 

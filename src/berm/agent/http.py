@@ -3,6 +3,7 @@
 import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,6 +17,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 MAX_JSON = 4 << 20
+# Some clients stop sending at the first sign of an answer, and lose the rest of it with their connection:
+# those with no more than this left are let finish first, as Go's server does.
+_MAX_UNWANTED = 256 << 10
 
 
 class Request:
@@ -23,6 +27,7 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
+        self._more = True
         self.method: str = scope["method"]
         self.raw_headers: Headers = scope["headers"]
         self.headers = {
@@ -33,14 +38,22 @@ class Request:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises AgentError if the client leaves before its end."""
-        more = True
-        while more:
+        while self._more:
             message = await self._receive()
+            self._more = message.get("more_body", False)
             if message["type"] != "http.request":
                 raise AgentError(Kind.CANCELED, "the client left before the end of its request")
             if body := message.get("body"):
                 yield body
-            more = message.get("more_body", False)
+
+    async def discard(self) -> None:
+        """Take what is left of the body, if that is little, before an error is answered."""
+        taken = 0
+        with suppress(AgentError):
+            async for chunk in self.chunks():
+                taken += len(chunk)
+                if taken > _MAX_UNWANTED:
+                    break
 
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object, {} if there is none. Raises AgentError."""

@@ -183,13 +183,15 @@ class Application:
             await self._answer(Request(scope, receive), scope["path"], send)
 
     async def _call(self, service: App, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
         try:
-            headers = Request(scope, receive).headers
+            headers = request.headers
             scope["headers"] = [(name.encode("latin-1"), value.encode()) for name, value in headers.items()]
             self._authorize(headers.get(_ACCESS_HEADER))
             _check_method(scope["path"])
             rpc.check_content_type(headers.get("content-type", ""))
         except AgentError as error:
+            await request.discard()
             await http.rpc_failure(send, error)
         else:
             await service(scope, rpc.watched(receive), send)
@@ -202,6 +204,7 @@ class Application:
                 self._authorize(request.headers.get(_ACCESS_HEADER))
             await handler(request, send)
         except Exception as error:
+            await request.discard()
             await _fail(send, reported(error))
 
     def _handler(self, method: str, path: str) -> Handler:

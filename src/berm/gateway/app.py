@@ -6,6 +6,7 @@ from berm.gateway.answers import RefusalError
 from berm.gateway.forward import forward
 from berm.gateway.heads import text
 from berm.gateway.pool import Pool
+from berm.gateway.request import Request
 from berm.gateway.routes import Resolver, Router
 from berm.gateway.upstream import UpstreamLostError
 
@@ -41,13 +42,15 @@ class Gateway:
             self.pool.close()
 
     async def _carried(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        request = Request(scope, receive)
         try:
             route = self.router.route(scope["headers"], scope["path"])
             route = route or self.router.linked(scope["method"], scope["path"], scope["query_string"])
             if route is None:
                 return False
-            await forward(self.pool, route, scope, receive, send)
+            await forward(self.pool, route, request, send)
         except RefusalError as refusal:
+            await request.discard()
             await refusal.send(text(scope["headers"], b"accept") or "", send)
         except UpstreamLostError:
             await _reset(scope, receive)

@@ -15,8 +15,8 @@ class BadResponseError(Exception):
 class Response:
     """One response; interim ones (1xx) before it are read and forgotten.
 
-    `status` is 0 until the head is complete. With `upgrade`, a 101 is a final answer and the bytes
-    that follow its head are in `tail`.
+    `status` is 0 until the head is complete; `sized` is whether that told the length of the body. With
+    `upgrade`, a 101 is a final answer and the bytes that follow its head are in `tail`.
     """
 
     def __init__(self, method: str, *, upgrade: bool = False) -> None:
@@ -26,6 +26,7 @@ class Response:
         self.touched = False
         self.tail = b""
         self.buffered = 0
+        self.sized = False
         self._head_only = method == "HEAD"
         self._upgrade = upgrade
         self._until_close = False
@@ -114,7 +115,8 @@ class Response:
         coding = find(self.headers, b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
             raise BadResponseError(f"Transfer-Encoding {coding!r}")
-        self._until_close = coding is None and find(self.headers, b"content-length") is None
+        self.sized = coding is None and find(self.headers, b"content-length") is not None
+        self._until_close = coding is None and not self.sized
 
     def _surplus_or_raise(self, error: httptools.HttpParserError) -> None:
         if not self.ended:

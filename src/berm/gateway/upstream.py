@@ -29,10 +29,11 @@ class Upstream(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._read_paused = False
+        self._refused = False
 
     @property
     def usable(self) -> bool:
-        return self._failure is None and not self.transport.is_closing()
+        return self._failure is None and not self._refused and not self.transport.is_closing()
 
     def begin(self, response: Response, head: bytes) -> None:
         """Send the head of a request, and read what comes back into `response`."""
@@ -45,8 +46,13 @@ class Upstream(asyncio.Protocol):
         self._response = None
 
     def write(self, data: bytes) -> None:
-        if self.usable:
+        if data and self.usable:
             self.transport.write(data)
+
+    def refuse(self) -> None:
+        """Write nothing from now on: the sandbox has answered without it."""
+        self._refused = True
+        self._writable.set()
 
     async def drain(self) -> None:
         """Wait until the sandbox has taken most of what was written, or the connection has ended."""
@@ -96,7 +102,8 @@ class Upstream(asyncio.Protocol):
         self._on_lost(self)
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        if not self._refused:
+            self._writable.clear()
 
     def resume_writing(self) -> None:
         self._writable.set()
