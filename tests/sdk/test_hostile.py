@@ -6,7 +6,13 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from e2b import CommandExitException, NotEnoughSpaceException, Sandbox, SandboxException
+from e2b import (
+    CommandExitException,
+    NotEnoughSpaceException,
+    RateLimitException,
+    Sandbox,
+    SandboxException,
+)
 
 from tests.instance import Instance
 
@@ -25,7 +31,8 @@ def still_well(bystander: Sandbox, victim: Sandbox) -> None:
 
 def test_forking_without_end(sandbox: Sandbox, bystander: Sandbox) -> None:
     sandbox.commands.run("bomb() { bomb | bomb & }; bomb", background=True)
-    sandbox.commands.run("true || true", background=True)
+    with suppress(RateLimitException):  # the bomb may hold every process that the sandbox may have
+        sandbox.commands.run("true", background=True)
     still_well(bystander, sandbox)
 
 
