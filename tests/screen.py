@@ -6,7 +6,8 @@ import pty
 import struct
 import subprocess
 import termios
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 
 class Screen:
@@ -50,3 +51,23 @@ class Screen:
 
 WATCH_SIZE = b"""bash -c 'sleep 1000 & trap "stty size; kill $!; exit" WINCH; echo re""ady; wait'\r"""
 """Shows `ready`, and then the terminal's size once that has changed."""
+
+
+@contextmanager
+def shell(command: Sequence[str], environ: Mapping[str, str]) -> Iterator[Screen]:
+    """A command that opens a shell, from its prompt on."""
+    screen = Screen(command, environ)
+    screen.read()
+    yield screen
+    screen.close()
+
+
+def resize_and_leave(screen: Screen) -> None:
+    """A shell is told the terminal's new size, and the command ends as its shell does and leaves no trace."""
+    screen.type(WATCH_SIZE)
+    screen.until(b"ready\r\n")
+    screen.resize(100, 40)
+    screen.until(b"40 100\r\n")
+    screen.type(b"exit 5\r")
+    assert screen.process.wait() == 5
+    assert screen.mode() == screen.before

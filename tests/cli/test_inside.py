@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import COMMAND, Berm
 from tests.cli.standin import TOKEN, StandIn, answer, sandbox
-from tests.screen import WATCH_SIZE, Screen
+from tests.screen import Screen, resize_and_leave, shell
 
 
 @pytest.fixture(scope="module")
@@ -122,22 +122,14 @@ def gone(process: int) -> bool:
 
 @pytest.fixture
 def screen(inside: Berm) -> Iterator[Screen]:
-    screen = Screen([*COMMAND, "sandbox", "shell", "i1"], inside.environ)
-    screen.read()  # the prompt
-    yield screen
-    screen.close()
+    with shell([*COMMAND, "sandbox", "shell", "i1"], inside.environ) as screen:
+        yield screen
 
 
 def test_a_shell_has_our_size_follows_it_and_gives_its_exit_code(screen: Screen) -> None:
     screen.type(b"stty size\r")
     screen.until(b"24 80\r\n")
-    screen.type(WATCH_SIZE)
-    screen.until(b"ready\r\n")
-    screen.resize(100, 40)
-    screen.until(b"40 100\r\n")
-    screen.type(b"exit 5\r")
-    assert screen.process.wait() == 5
-    assert screen.mode() == screen.before
+    resize_and_leave(screen)
 
 
 def test_a_terminal_that_does_not_know_its_size(inside: Berm) -> None:

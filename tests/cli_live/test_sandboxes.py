@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.instance import BERM, Instance
-from tests.screen import WATCH_SIZE, Screen
+from tests.screen import Screen, resize_and_leave, shell
 
 
 def run(berm: Instance, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -82,22 +82,14 @@ def test_an_unknown_user_and_a_missing_directory(berm: Instance, sandbox: str) -
 
 @pytest.fixture
 def screen(berm: Instance, sandbox: str) -> Iterator[Screen]:
-    screen = Screen([BERM, "sandbox", "shell", sandbox], berm.env)
-    screen.read()  # the prompt
-    yield screen
-    screen.close()
+    with shell([BERM, "sandbox", "shell", sandbox], berm.env) as screen:
+        yield screen
 
 
 def test_a_shell(screen: Screen) -> None:
     screen.type(b"stty size; id -un\r")
     screen.until(b"24 80\r\nuser\r\n")
-    screen.type(WATCH_SIZE)
-    screen.until(b"ready\r\n")
-    screen.resize(100, 40)
-    screen.until(b"40 100\r\n")
-    screen.type(b"exit 5\r")
-    assert screen.process.wait() == 5
-    assert screen.mode() == screen.before
+    resize_and_leave(screen)
 
 
 def test_a_shell_whose_sandbox_ends(berm: Instance, sandbox: str, screen: Screen) -> None:

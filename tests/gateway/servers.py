@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -160,6 +160,22 @@ async def raw_sandbox(handler: Handler) -> AsyncIterator[int]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Silent:
+    """Says nothing after `said`; tells when it was `asked` and when the other side has `left`."""
+
+    def __init__(self, said: bytes = b"") -> None:
+        self.asked, self.left = asyncio.Event(), asyncio.Event()
+        self._said = said
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(self._said)
+        self.asked.set()
+        with suppress(ConnectionResetError):
+            await reader.read()
+        self.left.set()
 
 
 def saying(*answers: bytes) -> Handler:

@@ -3,7 +3,6 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import httpx
 import pytest
@@ -11,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from tests.gateway.servers import Front, closed_port, get, host, raw_sandbox, sandbox, saying
+from tests.gateway.servers import Front, Handler, Silent, closed_port, get, host, raw_sandbox, sandbox, saying
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 MIB = 1 << 20
@@ -269,25 +268,15 @@ async def test_upload_is_held_back_by_a_slow_sandbox(front: Front) -> None:
 @pytest.mark.parametrize("progress", ["request", "head", "body"])
 async def test_client_leaving_is_seen_by_the_sandbox(front: Front, progress: str) -> None:
     """Before the request is complete, before the answer's head, and in the middle of its body."""
-    asked, left = asyncio.Event(), asyncio.Event()
-
-    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        if progress == "body":
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\nx")
-        asked.set()
-        with suppress(ConnectionResetError):
-            await reader.read()
-        left.set()
-
-    async with raw_sandbox(wait) as port:
+    server = Silent(b"HTTP/1.1 200 OK\r\n\r\nx" if progress == "body" else b"")
+    async with raw_sandbox(server) as port:
         reader, writer = await front.connect()
         writer.write(get(port, "/", *(["Content-Length: 9"] if progress == "request" else [])))
-        await asked.wait()
+        await server.asked.wait()
         if progress == "body":
             await reader.readuntil(b"x")
         writer.close()
-        await left.wait()
+        await server.left.wait()
 
 
 @pytest.mark.parametrize(
@@ -308,6 +297,16 @@ async def test_response_cut_short_breaks_the_clients_connection(front: Front, sa
     assert b"first".startswith(taken)
 
 
+async def breaks_after_the_first(front: Front, die: Handler, seen: asyncio.Event) -> None:
+    """The client gets what came first, sets `seen`, and then finds the connection broken."""
+    async with raw_sandbox(die) as port, front.client(port) as client, client.stream("GET", "/") as answer:
+        chunks = answer.aiter_raw()
+        assert await anext(chunks) == b"first"
+        seen.set()
+        with pytest.raises(httpx.ReadError):
+            await anext(chunks)
+
+
 async def test_what_arrived_before_the_break_reaches_the_client(front: Front) -> None:
     seen = asyncio.Event()
 
@@ -316,12 +315,7 @@ async def test_what_arrived_before_the_break_reaches_the_client(front: Front) ->
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
         await seen.wait()
 
-    async with raw_sandbox(die) as port, front.client(port) as client, client.stream("GET", "/") as answer:
-        chunks = answer.aiter_raw()
-        assert await anext(chunks) == b"first"
-        seen.set()
-        with pytest.raises(httpx.ReadError):
-            await anext(chunks)
+    await breaks_after_the_first(front, die, seen)
 
 
 async def test_reset_is_not_the_end_of_a_body_that_ends_with_its_connection(front: Front) -> None:
@@ -336,12 +330,7 @@ async def test_reset_is_not_the_end_of_a_body_that_ends_with_its_connection(fron
         )
         writer.transport.abort()
 
-    async with raw_sandbox(die) as port, front.client(port) as client, client.stream("GET", "/") as answer:
-        chunks = answer.aiter_raw()
-        assert await anext(chunks) == b"first"
-        seen.set()
-        with pytest.raises(httpx.ReadError):
-            await anext(chunks)
+    await breaks_after_the_first(front, die, seen)
 
 
 async def test_no_answer_at_all_breaks_the_clients_connection(front: Front) -> None:

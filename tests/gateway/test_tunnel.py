@@ -8,7 +8,17 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.typing import Subprotocol
 
 from berm.models import AGENT_PORT
-from tests.gateway.servers import SANDBOX, SANDBOX_ADDRESS, Front, closed_port, get, host, raw_sandbox, saying
+from tests.gateway.servers import (
+    SANDBOX,
+    SANDBOX_ADDRESS,
+    Front,
+    Silent,
+    closed_port,
+    get,
+    host,
+    raw_sandbox,
+    saying,
+)
 
 UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -139,24 +149,15 @@ async def test_closed_port(front: Front) -> None:
 
 @pytest.mark.parametrize("switched", [False, True])
 async def test_client_leaving_is_seen_by_the_sandbox(front: Front, switched: bool) -> None:
-    asked, left = asyncio.Event(), asyncio.Event()
-
-    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(SWITCH if switched else b"")
-        asked.set()
-        with suppress(ConnectionResetError):
-            await reader.read()
-        left.set()
-
-    async with raw_sandbox(wait) as port:
+    server = Silent(SWITCH if switched else b"")
+    async with raw_sandbox(server) as port:
         reader, writer = await front.connect()
         writer.write(get(port, "/", *UPGRADE))
-        await asked.wait()
+        await server.asked.wait()
         if switched:
             await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
-        await left.wait()
+        await server.left.wait()
 
 
 async def test_what_the_client_says_early_waits_for_the_sandbox(front: Front) -> None:
@@ -229,18 +230,11 @@ async def test_slow_client_holds_the_sandbox_back(front: Front) -> None:
 
 @pytest.mark.parametrize("switched", [False, True])
 async def test_dropping_the_sandbox_ends_its_tunnels(front: Front, switched: bool) -> None:
-    asked = asyncio.Event()
-
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(SWITCH if switched else b"")
-        asked.set()
-        await reader.read()
-
-    async with raw_sandbox(hang) as port:
+    server = Silent(SWITCH if switched else b"")
+    async with raw_sandbox(server) as port:
         reader, writer = await front.connect()
         writer.write(get(port, "/", *UPGRADE))
-        await asked.wait()
+        await server.asked.wait()
         if switched:
             await reader.readuntil(b"\r\n\r\n")
         front.gateway.drop(SANDBOX)

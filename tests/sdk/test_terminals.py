@@ -3,8 +3,9 @@
 import pytest
 from e2b import AsyncSandbox, CommandExitException, CommandHandle, NotFoundException, PtySize, Sandbox
 
+from tests.screen import WATCH_SIZE
+
 SIZE = PtySize(rows=24, cols=80)
-WATCH_SIZE = b"""bash -c 'sleep 1000 & trap "stty size; kill $!; exit" WINCH; echo re""ady; wait'\n"""
 
 
 def until(terminal: CommandHandle, text: str) -> str:

@@ -86,12 +86,12 @@ def translated(url: str) -> Iterator[None]:
         ) from None
 
 
-class Client:
-    """One server's control plane. Close it, or use it in a `with`."""
+class Session:
+    """Connections to one server, with these headers in every request, for the time of a `with`."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self.url = url
-        self._http = httpx.Client(headers={"X-API-Key": key}, timeout=60, trust_env=False)
+        self._http = httpx.Client(headers=headers, timeout=60, trust_env=False)
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +100,13 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._http.close()
+
+
+class Client(Session):
+    """One server's control plane."""
+
+    def __init__(self, url: str, key: str) -> None:
+        super().__init__(url, {"X-API-Key": key})
 
     def _request(
         self,

@@ -5,12 +5,10 @@ import json
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Self
 
 import httpx
 
-from berm.cli.client import JSON, parsed, read_error, status_error, translated
+from berm.cli.client import JSON, Session, parsed, read_error, status_error, translated
 from berm.errors import BermError, Code
 from berm.models import AGENT_PORT
 
@@ -107,11 +105,10 @@ def _unary_error(response: httpx.Response) -> BermError:
     return rpc_error(body) if isinstance(body.get("code"), str) else status_error(response)
 
 
-class Agent:
+class Agent(Session):
     """One sandbox's agent, acting as `user` there; an empty `user` is the template's default."""
 
     def __init__(self, url: str, sandbox_id: str, token: str | None, user: str = "") -> None:
-        self.url = url
         self.user = user
         headers = {"E2b-Sandbox-Id": sandbox_id, "E2b-Sandbox-Port": str(AGENT_PORT)}
         if token:
@@ -119,15 +116,7 @@ class Agent:
         self._basic = (
             {"Authorization": "Basic " + base64.b64encode(f"{user}:".encode()).decode()} if user else {}
         )
-        self._http = httpx.Client(headers=headers, timeout=60, trust_env=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.close()
+        super().__init__(url, headers)
 
     def call(self, method: str, body: JSON) -> JSON:
         """A unary RPC; `method` is like `process.Process/SendInput`. Safe from several threads at once."""
