@@ -86,3 +86,17 @@ async def test_cancelling_ends_every_process(tmp_path: Path) -> None:
 
 def named(name: str) -> process.Failure:
     return lambda _command, lines: process.failure([name], lines)
+
+
+async def test_an_output_that_raises_ends_the_program() -> None:
+    def refuse(line: str) -> None:
+        raise ValueError(line)
+
+    with pytest.raises(ValueError, match="enough"):
+        await process.run(["sh", "-c", "echo enough; exec sleep infinity"], refuse)
+
+
+async def test_lines_of_the_two_streams_are_not_mixed() -> None:
+    lines: list[str] = []
+    await process.run(["sh", "-c", "printf half; echo whole >&2; echo other"], lines.append)
+    assert sorted(lines) == ["halfother", "whole"]

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import socket
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,13 +11,16 @@ import pytest
 
 from berm.errors import BermError, Code
 from berm.images import registry as images
-from berm.images.config import ImageConfig
+from berm.images.config import Healthcheck, ImageConfig
+from berm.images.manifest import this_machine
 from berm.images.process import ignore
-from tests.images.oci import Registry, file, insecure, layer, symlink, tree_layer
+from tests.images import oci
+from tests.images.oci import DOCKER, OCI, Kind, Registry, Store, file, insecure, layer, symlink, tree_layer
 from tests.images.small import busybox_rootfs
 
 pytestmark = pytest.mark.root
 
+ARCHITECTURE = this_machine()[0]
 CONFIG = {"Env": ["PATH=/bin", "A=b=c", "broken"], "User": "app:app", "WorkingDir": "/srv", "Cmd": ["sh"]}
 
 
@@ -45,6 +49,84 @@ async def test_an_image_is_pulled_by_tag_and_by_digest(registry: Registry, tmp_p
         assert (tree / "bin/busybox").read_bytes() == (rootfs / "bin/busybox").read_bytes()
         assert os.readlink(tree / "bin/sh") == "busybox"  # noqa: PTH115 - the text, whatever it is
         assert (tree / "tmp").stat().st_mode & 0o7777 == 0o1777
+
+
+@pytest.mark.parametrize(
+    ("kind", "compression"), [(OCI, "gzip"), (OCI, "zstd"), (OCI, ""), (DOCKER, "gzip"), (DOCKER, "")]
+)
+async def test_kinds_of_images(kind: Kind, compression: str, registry: Registry, tmp_path: Path) -> None:
+    store: Store = {}
+    layers = [layer([file("a", b"first")]), layer([file("a", b"second"), file("b")])]
+    name = f"library/kinds:{kind is OCI}-{compression}"
+    digest = registry.push_made(name, store, oci.image(store, layers, kind=kind, compression=compression))
+    tree, config = await pull(f"{registry.address}/{name}", tmp_path)
+    assert config.digest == digest
+    assert (tree / "a").read_bytes() == b"second"
+    assert (tree / "b").exists()
+
+
+@pytest.mark.parametrize("kind", [OCI, DOCKER])
+async def test_an_image_for_several_machines(kind: Kind, registry: Registry, tmp_path: Path) -> None:
+    store: Store = {}
+    names = ("s390x", "amd64", "arm64")
+    made = {name: oci.image(store, [layer([file(name)])], kind=kind, architecture=name) for name in names}
+    digest = registry.push_made("library/several:1", store, oci.index(store, made, kind))
+    pushed = f"{registry.address}/library/several:1"
+    for number, reference in enumerate(
+        (pushed, f"{pushed}@{digest}", f"{pushed}@{made[ARCHITECTURE]['digest']}")
+    ):
+        tree, config = await pull(reference, tmp_path / str(number))
+        assert [path.name for path in tree.iterdir()] == [ARCHITECTURE]
+        assert config.digest == (reference.partition("@")[2] or digest)
+
+
+async def test_an_image_for_other_machines(registry: Registry, tmp_path: Path) -> None:
+    store: Store = {}
+    other = oci.image(store, [layer([file("a")])], architecture="mips64")
+    registry.push_made("library/other:1", store, other)
+    registry.push_made("library/others:1", store, oci.index(store, {"mips64": other}))
+    for name in ("other", "others"):
+        error = await refused(f"{registry.address}/library/{name}:1", tmp_path)
+        assert error.code is Code.NOT_FOUND
+        assert f"nothing for linux/{ARCHITECTURE}" in error.message
+        assert "linux/mips64" in error.message
+
+
+async def test_what_only_docker_has_in_a_configuration(registry: Registry) -> None:
+    check = {"Test": ["CMD-SHELL", "true"], "Interval": 5_000_000_000, "Retries": 2}
+    config = {"Shell": ["/bin/ash", "-c"], "OnBuild": ["RUN true"], "Healthcheck": check}
+    registry.push("library/docker:1", [layer([file("a")])], config)
+    found = await images.inspect(f"{registry.address}/library/docker:1")
+    assert (found.shell, found.onbuild) == (("/bin/ash", "-c"), ("RUN true",))
+    assert found.health == Healthcheck(("CMD-SHELL", "true"), interval=5_000_000_000, retries=2)
+
+
+async def test_a_mirror_and_another_location(registry: Registry, tmp_path: Path) -> None:
+    registry.push("mirrored/app:1", [layer([file("a")])])
+    conf = f"""
+[[registry]]
+prefix = "moved.invalid/team"
+location = "{registry.address}/mirrored"
+insecure = true
+[[registry]]
+location = "gone.invalid"
+[[registry.mirror]]
+location = "{registry.address}/mirrored"
+insecure = true
+"""
+    with insecure(tmp_path, more=conf):
+        for number, reference in enumerate(("moved.invalid/team/app:1", "gone.invalid/app:1")):
+            tree, _ = await pull(reference, tmp_path / str(number))
+            assert (tree / "a").exists()
+
+
+async def test_a_registry_without_tls_has_to_be_allowed(registry: Registry, tmp_path: Path) -> None:
+    registry.push("library/plain:1", [layer([file("a")])])
+    with insecure(tmp_path / "home"):
+        error = await refused(f"{registry.address}/library/plain:1", tmp_path / "pulled")
+    assert error.code is Code.UNAVAILABLE
+    assert "HTTP response to HTTPS client" in error.message
+    assert "registries.conf" in error.hint
 
 
 async def test_progress_is_what_is_done_and_no_log(registry: Registry, tmp_path: Path) -> None:
@@ -92,6 +174,8 @@ async def test_whiteouts_are_applied(registry: Registry, tmp_path: Path) -> None
         ("library/missing:1", Code.NOT_FOUND),
         (f"library/missing@sha256:{'0' * 64}", Code.NOT_FOUND),
         ("library/missing@sha256:0000", Code.INVALID_ARGUMENT),
+        (f"library/missing@sha512:{'0' * 128}", Code.INVALID_ARGUMENT),
+        (f"library/missing:1@sha256:{'0' * 64}", Code.NOT_FOUND),
         ("library/Missing", Code.INVALID_ARGUMENT),
         ("library/missing:1 --help", Code.INVALID_ARGUMENT),
     ],
@@ -138,6 +222,64 @@ async def test_a_broken_configuration_is_refused(registry: Registry, tmp_path: P
     assert error.code in {Code.INVALID_ARGUMENT, Code.UNAVAILABLE}
 
 
+async def test_devices_of_an_image_are_not_made(registry: Registry, tmp_path: Path) -> None:
+    null = special("dev/null", tarfile.CHRTYPE, 1, 3)
+    registry.push(
+        "library/devices:1", [layer([null, special("dev/sda", tarfile.BLKTYPE, 8, 0), file("dev/a")])]
+    )
+    lines: list[str] = []
+    await images.pull(f"{registry.address}/library/devices:1", tmp_path / "image", tmp_path, lines.append)
+    assert [path.name for path in (tmp_path / "image/dev").iterdir()] == ["a"]
+    assert "2 devices in /dev are left out: every sandbox has its own /dev" in lines
+
+
+@pytest.mark.parametrize(
+    ("number", "entry"),
+    [
+        (1, ("disk", tarfile.BLKTYPE, 8, 0)),
+        (2, ("etc/hidden", tarfile.CHRTYPE, 0, 0)),
+        (3, ("devices/mem", tarfile.CHRTYPE, 1, 1)),
+    ],
+)
+async def test_devices_elsewhere_are_refused(
+    number: int, entry: tuple[str, bytes, int, int], registry: Registry, tmp_path: Path
+) -> None:
+    registry.push(f"library/device:{number}", [layer([special(*entry)])])
+    error = await refused(f"{registry.address}/library/device:{number}", tmp_path)
+    assert error.code is Code.INVALID_ARGUMENT
+    assert f"has a device, /{entry[0]}" in error.message
+
+
+async def test_attributes_that_mean_something_to_the_kernel(registry: Registry, tmp_path: Path) -> None:
+    """File capabilities are kept; what overlayfs would act upon is left out."""
+    info, content = file("ping")
+    info.pax_headers = {"SCHILY.xattr.security.capability": CAPABILITY.decode("latin-1")}
+    registry.push("library/capable:1", [layer([(info, content)])])
+    tree, _ = await pull(f"{registry.address}/library/capable:1", tmp_path / "kept")
+    assert os.getxattr(tree / "ping", "security.capability")[:4] == CAPABILITY[:4]
+
+    info, content = file("redirected")
+    info.pax_headers = {"SCHILY.xattr.trusted.overlay.redirect": "/etc"}
+    registry.push("library/redirected:1", [layer([(info, content)])])
+    tree, _ = await pull(f"{registry.address}/library/redirected:1", tmp_path / "without")
+    assert os.listxattr(tree / "redirected") == []
+
+
+def special(name: str, kind: bytes, major: int, minor: int) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.type, info.devmajor, info.devminor = kind, major, minor
+    return info, b""
+
+
+def hard_link(name: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.LNKTYPE, target
+    return info, b""
+
+
+# Version 2, with CAP_NET_RAW permitted and effective: linux/capability.h.
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")
+
 ESCAPES = {
     "dots": [file("../../../outside", b"x")],
     "absolute": [file("/outside", b"x")],
@@ -145,6 +287,14 @@ ESCAPES = {
     "through an absolute symlink": [symlink("dir", "OUTSIDE"), file("dir/outside", b"x")],
     "onto a symlink": [symlink("outside", "OUTSIDE/outside"), file("outside", b"x")],
     "whiteout": [symlink("dir", "OUTSIDE"), file("dir/.wh.victim")],
+    "a hard link": [hard_link("link", "OUTSIDE/victim"), file("link", b"x")],
+    "a hard link by dots": [hard_link("link", "../../host/victim"), file("link", b"x")],
+    "a hard link through a symlink": [
+        symlink("dir", "OUTSIDE"),
+        hard_link("link", "dir/victim"),
+        file("link", b"x"),
+    ],
+    "the root as a symlink": [symlink("/", "OUTSIDE"), file("outside", b"x")],
 }
 
 

@@ -6,10 +6,10 @@ import shutil
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from berm.errors import BermError, Code
 from berm.images.lines import Lines, Output
@@ -25,8 +25,9 @@ _CHUNK: Final = 64 * 1024
 
 # With a pid and a mount namespace of its own, nothing that a program starts or mounts can outlast it;
 # the death signal makes that true even when this process is killed.
+_DYING: Final = ("setpriv", "--pdeathsig", "KILL")
 _CONTAINED: Final = (
-    *("setpriv", "--pdeathsig", "KILL"),
+    *_DYING,
     *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"),
 )
 
@@ -44,11 +45,14 @@ async def run(
     output: Output = ignore,
     failed: Failure = failure,
     temporary: Path | None = None,
+    descriptors: Sequence[int] = (),
 ) -> None:
     """Run a program as root in its own pid and mount namespace; both its streams go to `output`.
 
     `temporary` is the caller's directory for its temporary files, which stay there if it is killed.
+    `descriptors` stay open in it.
     Raises BermError: NOT_OFFERED if it is not installed, what `failed` makes if its exit status is not 0.
+    What `output` raises ends the program.
     """
     last = deque[str](maxlen=_KEPT_LINES)
 
@@ -56,14 +60,15 @@ async def run(
         last.append(text)
         output(text)
 
-    lines = Lines(line)
-    status = await _execute(command, lines.feed, lines.feed, temporary)
-    lines.close()
+    out, err = Lines(line), Lines(line)
+    status = await _execute(command, out.feed, err.feed, temporary, descriptors)
+    out.close()
+    err.close()
     if status:
         raise failed(command, last)
 
 
-async def read(command: Sequence[str], failed: Failure = failure) -> bytes:
+async def read(command: Sequence[str], failed: Failure = failure, descriptors: Sequence[int] = ()) -> bytes:
     """Run a program like `run` and return its standard output. Raises TOO_LARGE as well."""
     last = deque[str](maxlen=_KEPT_LINES)
     errors = Lines(last.append)
@@ -72,7 +77,7 @@ async def read(command: Sequence[str], failed: Failure = failure) -> bytes:
     def take(data: bytes) -> None:
         taken.extend(data[: READ_LIMIT + 1 - len(taken)])
 
-    status = await _execute(command, take, errors.feed)
+    status = await _execute(command, take, errors.feed, None, descriptors)
     errors.close()
     if status:
         raise failed(command, last)
@@ -85,12 +90,24 @@ async def _execute(
     command: Sequence[str],
     stdout: Callable[[bytes], None],
     stderr: Callable[[bytes], None],
-    temporary: Path | None = None,
+    temporary: Path | None,
+    descriptors: Sequence[int],
 ) -> int:
-    async with _started(command, temporary) as process:
+    async with _started(command, temporary, descriptors) as process:
         assert process.stdout and process.stderr  # noqa: S101 - both are pipes
-        await asyncio.gather(_pump(process.stdout, stdout), _pump(process.stderr, stderr))
+        await _together(_pump(process.stdout, stdout), _pump(process.stderr, stderr))
         return await process.wait()
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """Wait for all, or until one fails, as a reader of output may; then the others are ended."""
+    tasks = [asyncio.ensure_future(item) for item in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _pump(stream: asyncio.StreamReader, feed: Callable[[bytes], None]) -> None:
@@ -98,15 +115,28 @@ async def _pump(stream: asyncio.StreamReader, feed: Callable[[bytes], None]) -> 
         feed(data)
 
 
+def _containment() -> Sequence[str]:
+    """Who is not root may not make namespaces, and only asks registries."""
+    return _CONTAINED if os.geteuid() == 0 else _DYING
+
+
 @asynccontextmanager
-async def _started(command: Sequence[str], temporary: Path | None) -> AsyncIterator[Process]:
+async def _started(
+    command: Sequence[str], temporary: Path | None, descriptors: Sequence[int]
+) -> AsyncIterator[Process]:
     if not shutil.which(command[0]):
         raise BermError(
             Code.NOT_OFFERED, f"{command[0]} is not installed", f"install the package that has {command[0]}"
         )
     environment = ["LC_ALL=C.UTF-8", *([f"TMPDIR={temporary}"] if temporary else [])]
     process = await asyncio.create_subprocess_exec(
-        *_CONTAINED, "env", *environment, *command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        *_containment(),
+        *("env", *environment),
+        *command,
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        pass_fds=descriptors,
     )
     try:
         yield process

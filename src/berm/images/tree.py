@@ -9,7 +9,8 @@ from typing import Final
 
 from berm.images import process
 
-_PREFIX: Final = ".partial-"
+PARTIAL: Final = ".partial-"
+"""What the names of unfinished trees begin with."""
 
 
 @asynccontextmanager
@@ -48,7 +49,7 @@ async def sweep(parent: Path) -> None:
 
 def _make_in(parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    return Path(tempfile.mkdtemp(prefix=PARTIAL, dir=parent))
 
 
 def _settle(tree: Path, target: Path) -> None:
@@ -57,4 +58,4 @@ def _settle(tree: Path, target: Path) -> None:
 
 
 def _leftovers(parent: Path) -> list[Path]:
-    return list(parent.glob(f"{_PREFIX}*"))
+    return list(parent.glob(f"{PARTIAL}*"))
