@@ -1,19 +1,49 @@
 """Stand-ins for parts that need a whole machine, named for what they do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from berm.errors import BermError, Code
-from berm.models import LogLine, Running, SandboxSpec
+from berm.models import Layer, LogLine, Running, SandboxSpec
+from berm.node import layers
+from berm.node.interface import Command, Copying
+
+Output = Callable[[str], None]
+Program = Callable[[SandboxSpec, Command, Output], Awaitable[int]]
+
+
+async def says_its_command(_spec: SandboxSpec, command: Command, output: Output) -> int:
+    """The program of every FakeNode that was given no other."""
+    output(" ".join(command.argv))
+    return 0
 
 
 class FakeNode:
-    """A node in memory that keeps the promises of `berm.node.interface.Node`; its sandboxes do nothing."""
+    """A node in memory that keeps the promises of `berm.node.interface.Node`; its sandboxes do nothing.
 
-    def __init__(self) -> None:
+    A test may set `program` (what `run` does), `written` (the bytes in every new layer; 0 for none) and
+    `refusal` (what `copy` raises). Layers and files are names in sets; `root` is for who writes to a path.
+    """
+
+    def __init__(self, root: Path = Path("/nonexistent")) -> None:
+        self.program: Program = says_its_command
+        self.written = 1000
+        self.refusal: BermError | None = None
         self.specs: dict[str, SandboxSpec] = {}
         self.lines: dict[str, list[LogLine]] = {}
+        self.commands: list[tuple[str, Command]] = []
+        """What was run and begun, in order, each with its sandbox."""
+        self.copies: list[Copying] = []
+        self.layer_names: set[str] = set()
+        self.settled: set[str] = set()
+        """The layers there were at the last `settle`."""
+        self.dropped: set[str] = set()
+        self.received: dict[str, bytes] = {}
+        self.used: dict[str, float] = {}
+        self._root = root
         self._running: dict[str, Running] = {}
         self._listeners: list[asyncio.Queue[str]] = []
 
@@ -27,6 +57,8 @@ class FakeNode:
     async def create(self, spec: SandboxSpec) -> Running:
         if spec.sandbox_id in self._running:
             raise BermError(Code.CONFLICT, f"{spec.sandbox_id} is taken")
+        if lost := self.dropped.intersection(spec.layers):
+            raise BermError(Code.INTERNAL, f"the sandbox did not start: layer {min(lost)} is gone")
         self.specs[spec.sandbox_id] = spec
         running = Running(spec.sandbox_id, f"10.213.0.{len(self.specs) % 250 + 2}")
         self._running[spec.sandbox_id] = running
@@ -53,22 +85,111 @@ class FakeNode:
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         return self.lines.get(sandbox_id, [])
 
-    async def run(self, sandbox_id: str, command: Sequence[str], output: Callable[[str], None]) -> int:
-        output(" ".join(command))
-        return 0
+    async def run(self, sandbox_id: str, command: Command, output: Output) -> int:
+        self._living(sandbox_id)
+        self.commands.append((sandbox_id, command))
+        running = asyncio.ensure_future(self.program(self.specs[sandbox_id], command, output))
+        over = asyncio.ensure_future(self.gone(sandbox_id))
+        await asyncio.wait((running, over), return_when=asyncio.FIRST_COMPLETED)
+        return await self._outcome(sandbox_id, running, over)
 
-    async def commit(self, sandbox_id: str) -> str:
+    async def _outcome(
+        self, sandbox_id: str, running: asyncio.Future[int], over: asyncio.Future[None]
+    ) -> int:
+        for task in (running, over):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            return await running
+        self._living(sandbox_id)
+        raise AssertionError("neither has the command ended nor its sandbox")
+
+    def _living(self, sandbox_id: str) -> None:
+        if sandbox_id not in self._running:
+            raise BermError(Code.UNAVAILABLE, "the sandbox has ended")
+
+    async def begin(self, sandbox_id: str, command: Command) -> None:
+        self._living(sandbox_id)
+        self.commands.append((sandbox_id, command))
+
+    async def commit(self, sandbox_id: str) -> Layer:
+        self._living(sandbox_id)
         self.die(sandbox_id)
-        return f"layer-{sandbox_id}"
+        return self._layer(f"layer-{sandbox_id}")
+
+    async def copy(self, copying: Copying, output: Output) -> Layer:
+        self.copies.append(copying)
+        if self.refusal:
+            raise self.refusal
+        return self._layer(f"copy-{len(self.copies)}")
+
+    def _layer(self, name: str) -> Layer:
+        if not self.written:
+            return Layer("", 0)
+        self.layer_names.add(name)
+        return Layer(name, self.written)
+
+    async def settle(self) -> None:
+        self.settled = set(self.layer_names)
+
+    async def new_layer(self, name: str) -> Path:
+        return self.layer_path(name)
 
     def layer_path(self, name: str) -> Path:
-        return Path("/nonexistent") / name
+        return self._root / name
+
+    def has_layer(self, name: str) -> bool:
+        return name in self.layer_names or self.layer_path(name).exists()
+
+    async def drop_layers(self, names: Collection[str]) -> None:
+        self.dropped |= self.layer_names & set(names)
+        self.layer_names -= set(names)
+
+    def layers(self) -> Collection[str]:
+        return frozenset(self.layer_names)
+
+    async def receive(self, name: str, body: AsyncIterator[bytes]) -> None:
+        self.received[name] = b"".join([piece async for piece in body])
+        self.used[name] = time.time()
+
+    def has_files(self, name: str) -> bool:
+        return name in self.received
+
+    async def drop_files(self, names: Collection[str]) -> None:
+        for name in names:
+            self.received.pop(name, None)
+            self.used.pop(name, None)
+
+    def files(self) -> Mapping[str, float]:
+        return dict(self.used)
 
     async def ended(self) -> AsyncIterator[str]:
         listener: asyncio.Queue[str] = asyncio.Queue()
         self._listeners.append(listener)
         while True:
             yield await listener.get()
+
+
+class PoolNode(FakeNode):
+    """Its images are in a real pool; all else is in memory."""
+
+    def __init__(self, pool: Path) -> None:
+        super().__init__()
+        self.pool = pool
+        (pool / "layers").mkdir(parents=True)
+
+    async def new_layer(self, name: str) -> Path:
+        return layers.prepare(self.pool, name)
+
+    def layer_path(self, name: str) -> Path:
+        return layers.path(self.pool, name)
+
+    async def drop_layers(self, names: Collection[str]) -> None:
+        await super().drop_layers(names)
+        for name in names:
+            await layers.drop(self.pool, name)
+
+    def left(self) -> list[str]:
+        return sorted(str(path.relative_to(self.pool)) for path in (self.pool / "layers").iterdir())
 
 
 class FullNode(FakeNode):

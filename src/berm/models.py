@@ -55,6 +55,54 @@ class Template:
     user: str = "user"
     workdir: str = ""
     """Default working directory; empty means the user's home."""
+    start_cmd: str = ""
+    ready_cmd: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Something that is in a sandbox beside its root file system, at the absolute path `target`.
+
+    Exactly one of the three is its content: `layers`, directory names bottom first, read-only; `directory`,
+    a kept directory of the node by name, writable unless `read_only`; or `size_mb` MiB of memory.
+    `path` is the part of the content that is mounted, relative and without `..`; it may be a file. Of
+    memory it is the name of an empty file, which is mounted alone.
+    """
+
+    target: str
+    layers: tuple[str, ...] = ()
+    directory: str = ""
+    size_mb: int = 0
+    path: str = ""
+    read_only: bool = False
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    """Mode and owner of memory, and of a kept directory when it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that only the sandbox may know, written when it starts; `path` is absolute.
+
+    It lies in memory: that of the last `Mount` over its path, or else of one made for it alone.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o400
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What was kept of what a sandbox wrote or a copy made."""
+
+    name: str
+    """Its directory name; empty if nothing was written, and then nothing was kept."""
+    size: int
+    """Bytes in its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +118,11 @@ class SandboxSpec:
     workdir: str
     access_token: str | None
     """The token every agent request must carry; None leaves the agent open."""
+    mounts: tuple[Mount, ...] = ()
+    files: tuple[File, ...] = ()
+    kept: bool = False
+    """Whether what it writes is to become a layer: a little slower to start, and no inode number in it is
+    one of `layers`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +150,9 @@ class Sandbox:
     access_token: str | None
     allow_internet: bool | None
     """As asked for at creation; None when it was left to the default, which allows it."""
+    build_id: str = ""
+    layers: tuple[str, ...] = ()
+    """What it was started from: kept as long as it lives, whatever becomes of its template."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,6 @@ def test_an_image_is_made_mounted_found_again_and_unmounted(tmp_path: Path) -> N
     assert (again.root / "layers" / "mark").exists()
     mode = root.stat().st_mode & 0o777
     assert mode == 0o700
-    os.close(again._fd)  # type: ignore[attr-defined]
     storage.close()
     assert not root.is_mount()
     reopened = pool.open_pool(root, image, 1)

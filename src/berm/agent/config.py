@@ -1,9 +1,9 @@
 """What the launcher tells the agent, and the part of it `/init` may change later."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class AgentConfig:
     cpu_count: int = 1
     memory_mb: int = 512
     disk_mb: int = 0
+    files: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    """What is written at the start: `path`, `content` in base64, `mode`, `uid`, `gid`."""
 
     @classmethod
     def from_json(cls, text: bytes) -> Self:
@@ -32,7 +34,7 @@ class Settings:
 
     def configure(self, config: AgentConfig) -> None:
         """Begin anew with these."""
-        self.config = config
+        self.config = replace(config, files=())
         self.access_token = config.access_token
         self.env = dict(config.env)
         self.user = config.user

@@ -152,15 +152,16 @@ def keepalive_interval(ctx: Context) -> float:
 
 
 def caller(ctx: Context, default: str) -> User:
-    """The user a request is made as. Raises AgentError."""
+    """The user a request is made as, `name` or `name:group`. Raises AgentError."""
     header = ctx.request_headers.get("authorization")
-    name = _basic_user(header) if header else default
-    if (user := users.find(name)) is None:
-        raise AgentError(Kind.UNAUTHENTICATED, f"invalid username: '{name}'")
+    wanted = _credentials(header) if header else default
+    name, _, group = wanted.partition(":")
+    if (user := users.find(name, group)) is None:
+        raise AgentError(Kind.UNAUTHENTICATED, f"invalid username: '{wanted.removesuffix(':')}'")
     return user
 
 
-def _basic_user(header: str) -> str:
+def _credentials(header: str) -> str:
     scheme, _, credentials = header.partition(" ")
     try:
         decoded = base64.b64decode(credentials, validate=True).decode()
@@ -168,4 +169,4 @@ def _basic_user(header: str) -> str:
         decoded = ""
     if scheme.lower() != "basic" or not decoded:
         raise AgentError(Kind.UNAUTHENTICATED, "the authorization header is not Basic with a user name")
-    return decoded.partition(":")[0]
+    return decoded

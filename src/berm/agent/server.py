@@ -16,7 +16,7 @@ import uvicorn.lifespan.off
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from berm.agent import http, log, rpc
+from berm.agent import given, http, log, rpc
 from berm.agent._gen.filesystem_connect import Filesystem, FilesystemASGIApplication
 from berm.agent._gen.process_connect import Process, ProcessASGIApplication
 from berm.agent.children import Reaper, keep_descriptors
@@ -73,7 +73,8 @@ class Agent:
         self._server = self._loop.run_until_complete(listen(self._settings, listener))
 
     def run(self, config: AgentConfig, ready: Callable[[], None]) -> None:
-        """Serve for ever; `ready` is called once requests are answered."""
+        """Serve for ever; `ready` is called once requests are answered. Raises OSError if it cannot begin."""
+        given.write(config.files)
         self._settings.configure(config)
         keep_descriptors()
         self._loop.call_soon(ready)

@@ -11,11 +11,11 @@ import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final, NoReturn
+from dataclasses import asdict, dataclass
+from typing import Any, Final, NoReturn
 
 from berm.agent import server as agent
-from berm.launcher import privileges, rootfs, spec, syscalls
+from berm.launcher import mounts, privileges, rootfs, spec, syscalls
 
 AGENT_PORT: Final = 49983
 HOSTNAME: Final = "sandbox"
@@ -41,27 +41,41 @@ class Common:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """What a waiting process is told; its layers, and what its mounts are of, index `Given.trees`."""
+
+    shm_mb: int
+    layers: tuple[int, ...]
+    mounts: tuple[spec.MountSpec, ...]
+
+    @classmethod
+    def from_wire(cls, message: dict[str, Any]) -> "Message":
+        mounts = tuple(map(spec.MountSpec.from_wire, message["mounts"]))
+        return cls(message["shm_mb"], tuple(message["layers"]), mounts)
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """What a waiting process is given to become a sandbox; all but the first are descriptors."""
 
-    shm_mb: int
+    message: Message
     control: int
     config: int
     log: int
     writable: int
-    layers: tuple[int, ...]
+    trees: tuple[int, ...]
 
     def send(self, waiting: socket.socket) -> None:
-        fds = (self.control, self.config, self.log, self.writable, *self.layers)
-        spec.send(waiting, {"shm_mb": self.shm_mb}, fds)
+        fds = (self.control, self.config, self.log, self.writable, *self.trees)
+        spec.send(waiting, asdict(self.message), fds)
 
     @classmethod
     def receive(cls, waiting: socket.socket) -> "Given | None":
         packet = spec.receive(waiting)
         if packet is None:
             return None
-        message, (control, config, log, writable, *layers) = packet
-        return cls(message["shm_mb"], control, config, log, writable, tuple(layers))
+        message, (control, config, log, writable, *trees) = packet
+        return cls(Message.from_wire(message), control, config, log, writable, tuple(trees))
 
 
 def mapped(waiting: socket.socket) -> None:
@@ -128,23 +142,27 @@ def _listen() -> socket.socket:
 
 def _become(common: Common, given: Given, prepared: agent.Agent) -> None:
     """Be the sandbox's process 1; returns only when that failed, and its caller knows why."""
-    control = socket.socket(fileno=given.control)
+    control, message = socket.socket(fileno=given.control), given.message
     try:
         _introduce(control)
         os.dup2(given.log, 1)
         os.dup2(given.log, 2)
         os.close(given.log)
         with _step("put the root together"):
-            rootfs.assemble(given.layers, given.writable, given.shm_mb)
+            trees = rootfs.attach(given.trees, given.writable)
+            rootfs.assemble([trees[index] for index in message.layers], message.shm_mb)
+        contents = mounts.open_all(message.mounts, trees)
         with _step("enter the root"):
             rootfs.enter()
             _name_host(common.nameservers)
+        mounts.attach(message.mounts, contents)
         config = _read_config(given.config)
         with _step("give up privileges"):
             privileges.drop(common.filter)
         prepared.run(config, lambda: _ready(control))
     except BaseException as failure:  # whatever it is, the caller must hear of it
-        spec.send(control, {"error": str(failure) or repr(failure)})
+        refused = isinstance(failure, mounts.MountError)
+        spec.send(control, {"error": str(failure) or repr(failure), "refused": refused})
 
 
 @contextmanager

@@ -1,33 +1,27 @@
 """Storage for template layers and for what sandboxes write, with a quota for each where there can be one."""
 
 import errno
-import fcntl
 import os
 import shutil
-import struct
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final, Protocol
 
-from berm.launcher import programs
+from berm.launcher import btrfs, programs
 
-_BTRFS_MAGIC: Final = 0x9123683E
 _GIB: Final = 1 << 30
+_SMALL: Final = 4 * _GIB
 _MIB: Final = 1 << 20
 
-# ioctl(2) requests of linux/btrfs.h: direction, size and number packed as _IOW and _IOWR do.
-_SUBVOL_CREATE: Final = 0x5000940E
-_SNAP_DESTROY: Final = 0x5000940F
-_QUOTA_CTL: Final = 0xC0109428
-_QGROUP_LIMIT: Final = 0x8030942B
-_QUOTA_ENABLE, _QUOTA_ENABLE_SIMPLE = 1, 4
-_LIMIT_MAX_RFER: Final = 1
+DIRECTORIES: Final = ("layers", "sandboxes", "branches", "caches", "files")
 
 
 class Pool(Protocol):
-    """`layers/NAME` holds template layers, `sandboxes/ID` what a sandbox writes and its records.
+    """What is kept, by the names of directories in `root`.
 
-    Storage is made ahead, for a slot, and claimed by a sandbox.
+    `layers/NAME/tree` is a template layer. `sandboxes/ID` is what a sandbox writes (`rw/upper`) and its
+    records; that is made ahead, for a slot, and claimed by a sandbox, unless its caller has prepared
+    `branches/ID` for it. `caches/NAME` and `files/NAME` are directories that sandboxes may mount.
     """
 
     @property
@@ -66,6 +60,10 @@ class Pool(Protocol):
         """The slot of a sandbox, None if it has no storage."""
         ...
 
+    def keep(self, name: str, layer: str) -> None:
+        """Make what a sandbox wrote the template layer `layer`, without copying; the rest of it is freed."""
+        ...
+
     def close(self) -> None:
         """Unmount what `open_pool` mounted."""
         ...
@@ -77,14 +75,14 @@ def open_pool(root: Path, image: Path, size_gb: int) -> Pool:
     on_btrfs = _is_btrfs(root) or _mount_image(root, image, size_gb)
     # Only an image of ours is ours to unmount.
     mounted = on_btrfs and image.exists()
-    for name in ("layers", "sandboxes"):
+    for name in DIRECTORIES:
         (root / name).mkdir(mode=0o700, exist_ok=True)
     return BtrfsPool(root, mounted) if on_btrfs else PlainPool(root)
 
 
 def _is_btrfs(path: Path) -> bool:
     done = programs.run("stat", "-f", "-c", "%t", str(path))
-    return int(done, 16) == _BTRFS_MAGIC
+    return int(done, 16) == btrfs.MAGIC
 
 
 def _mount_image(root: Path, image: Path, size_gb: int) -> bool:
@@ -104,7 +102,9 @@ def _make_image(image: Path, size_gb: int) -> None:
     with fresh.open("wb") as file:
         file.truncate(size)
     fresh.chmod(0o600)
-    programs.run("mkfs.btrfs", "--quiet", "--force", "--metadata", "single", str(fresh))
+    # In a small one contents could take all the room before names get theirs; then not even removing works.
+    mixed = ("--mixed", "--data", "single") if size < _SMALL else ()
+    programs.run("mkfs.btrfs", "--quiet", "--force", *mixed, "--metadata", "single", str(fresh))
     fresh.rename(image)
 
 
@@ -116,22 +116,42 @@ class _Storage(ABC):
     def __init__(self, root: Path) -> None:
         self.root = root
         self._sandboxes = root / "sandboxes"
+        self._branches = root / "branches"
 
     def claim(self, slot: int, name: str, disk_mb: int) -> Path:
-        path = self._sandboxes / f".{slot}"
-        self._limit(path, disk_mb)
         if (self._sandboxes / name).exists():
             raise OSError(errno.EEXIST, f"sandbox {name} has storage already")
+        path = self._branches / name
+        if path.exists():
+            self._furnish(path, slot)
+            self.discard(slot)
+        else:
+            path = self._sandboxes / f".{slot}"
+        self._limit(path, disk_mb)
         return path.rename(self._sandboxes / name)
 
     def make(self, slot: int) -> None:
-        self._create(f".{slot}")
         path = self._sandboxes / f".{slot}"
+        self._create(path)
+        self._furnish(path, slot)
+
+    def _furnish(self, path: Path, slot: int) -> None:
         path.chmod(0o711)
         (path / "slot").write_text(str(slot))
         for directory, mode in (("rw", 0o711), ("rw/upper", 0o755), ("rw/work", 0o755)):
             (path / directory).mkdir()
             (path / directory).chmod(mode)
+
+    def keep(self, name: str, layer: str) -> None:
+        path, target = self._sandboxes / name, self.root / "layers" / layer
+        if target.exists():
+            raise OSError(errno.EEXIST, f"there is a layer {layer} already")
+        (path / "log").unlink(missing_ok=True)
+        (path / "rw/upper").rename(path / "tree")
+        shutil.rmtree(path / "rw")
+        path.rename(target)
+        # Last, as it tells which slot is to be freed should this process end before.
+        (target / "slot").unlink()
 
     def discard(self, slot: int) -> None:
         self.remove(f".{slot}")
@@ -152,7 +172,7 @@ class _Storage(ABC):
     def remove(self, name: str) -> None: ...
 
     @abstractmethod
-    def _create(self, name: str) -> None: ...
+    def _create(self, path: Path) -> None: ...
 
     @abstractmethod
     def _limit(self, path: Path, disk_mb: int) -> None: ...
@@ -166,40 +186,18 @@ class BtrfsPool(_Storage):
     def __init__(self, root: Path, mounted: bool) -> None:
         super().__init__(root)
         self._mounted = mounted
-        self._fd = os.open(self._sandboxes, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._enable_quotas()
+        btrfs.enable_quotas(root)
 
-    def _enable_quotas(self) -> None:
-        # Simple quotas (Linux 6.7) charge an extent to the subvolume that wrote it and cost next to nothing.
-        for kind in (_QUOTA_ENABLE_SIMPLE, _QUOTA_ENABLE):
-            try:
-                fcntl.ioctl(self._fd, _QUOTA_CTL, struct.pack("=QQ", kind, 0))
-            except OSError as failure:
-                if failure.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EEXIST):
-                    raise
-            else:
-                return
-
-    def _create(self, name: str) -> None:
-        fcntl.ioctl(self._fd, _SUBVOL_CREATE, _volume(name))
+    def _create(self, path: Path) -> None:
+        btrfs.create(path)
 
     def _limit(self, path: Path, disk_mb: int) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            # Quota group 0 stands for the subvolume of the descriptor.
-            limit = struct.pack("=QQQQQQ", 0, _LIMIT_MAX_RFER, disk_mb * _MIB, 0, 0, 0)
-            fcntl.ioctl(fd, _QGROUP_LIMIT, limit)
-        finally:
-            os.close(fd)
+        btrfs.limit(path, disk_mb * _MIB)
 
     def remove(self, name: str) -> None:
-        try:
-            fcntl.ioctl(self._fd, _SNAP_DESTROY, _volume(name))
-        except FileNotFoundError:
-            return
+        btrfs.destroy(self._sandboxes / name)
 
     def close(self) -> None:
-        os.close(self._fd)
         if self._mounted:
             programs.run("umount", str(self.root))
 
@@ -207,8 +205,8 @@ class BtrfsPool(_Storage):
 class PlainPool(_Storage):
     """Directories on any file system that overlayfs can write to; no limit on what a sandbox writes."""
 
-    def _create(self, name: str) -> None:
-        (self._sandboxes / name).mkdir(mode=0o700)
+    def _create(self, path: Path) -> None:
+        path.mkdir(mode=0o700)
 
     def _limit(self, path: Path, disk_mb: int) -> None:
         """There is none; `quotas` says so."""
@@ -219,7 +217,3 @@ class PlainPool(_Storage):
 
     def close(self) -> None:
         """Nothing was mounted."""
-
-
-def _volume(name: str) -> bytearray:
-    return bytearray(struct.pack("=q4088s", 0, name.encode()))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from berm.launcher import syscalls
+from berm.launcher import spec, syscalls
 from berm.launcher.syscalls import (
     MS_BIND,
     MS_MOVE,
@@ -25,7 +25,7 @@ ROOT: Final = "/root"
 """Where the sandbox's own root is put together, inside the first."""
 
 _SHM: Final = "dev/shm"
-_KERNEL: Final = ("proc", "sys", "dev")
+_KERNEL: Final = tuple(path.strip("/") for path in spec.KERNEL)
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 _DEV_LINKS: Final = {
     "ptmx": "pts/ptmx",
@@ -86,20 +86,26 @@ def _prepare_dev(dev: str) -> None:
     syscalls.mount("mqueue", f"{dev}/mqueue", "mqueue", _GUARDED)
 
 
-def assemble(layers: Sequence[int], writable: int, shm_mb: int) -> None:
-    """Build the root at ROOT of detached layer trees (bottom first), the writable one and what is prepared.
-
-    The overlay is mounted with the sandbox's rights, so it never acts with the host's. `writable` holds
-    `upper` and `work`.
-    """
-    names = [f"/{position}" for position in range(len(layers))]
+def attach(trees: Sequence[int], writable: int) -> list[str]:
+    """Attach detached trees in the first root, where nothing of the sandbox is yet; returns their paths."""
+    names = [f"/{position}" for position in range(len(trees))]
     for target in names:
         Path(target).mkdir()
-    for tree, target in zip((*layers, writable), (*names, "/rw"), strict=True):
+    for tree, target in zip((*trees, writable), (*names, "/rw"), strict=True):
         syscalls.move_mount(tree, target)
         os.close(tree)
-    lower = ":".join(reversed(names))
-    options = f"lowerdir={lower},upperdir=/rw/upper,workdir=/rw/work,userxattr"
+    return names
+
+
+def assemble(layers: Sequence[str], shm_mb: int) -> None:
+    """Build the root at ROOT of layers (bottom first), the writable tree and what is prepared.
+
+    The overlay is mounted with the sandbox's rights, so it never acts with the host's.
+    """
+    lower = ":".join(reversed(layers))
+    options = f"lowerdir={lower},upperdir=/rw/upper,workdir=/rw/work,userxattr,volatile"
+    # volatile: a sandbox does not outlive the machine, so nothing has to reach the disk for its sake. Without
+    # it the end of each one writes out all that the whole pool has in memory.
     # nosuid stays off: a sandbox's set-user-ID programs only ever reach ids of its own range.
     syscalls.mount("overlay", ROOT, "overlay", MS_NODEV, options)
     for name in (*_KERNEL, "tmp"):

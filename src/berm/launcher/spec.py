@@ -15,6 +15,43 @@ MAX_FDS: Final = 253
 """SCM_MAX_FD of the kernel."""
 
 
+KERNEL: Final = ("/proc", "/sys", "/dev")
+"""What a sandbox has of the kernel's; nothing is mounted there."""
+
+MAX_TREES: Final = 200
+"""Most layers and kept directories of one sandbox, all its mounts taken together: each is a descriptor."""
+
+
+def is_kernels(path: str) -> bool:
+    """Whether an absolute path without `..` is one of the kernel's, or in it."""
+    return any(path == own or path.startswith(f"{own}/") for own in KERNEL)
+
+
+@dataclass(frozen=True, slots=True)
+class MountSpec:
+    """One mount at `target`, an absolute path. `path` is the part of the content that is mounted.
+
+    The content is memory if `size_mb` is not 0, else `sources`: `layers/NAME`, bottom first, or a kept
+    directory, `caches/NAME` or `files/NAME`. `trees` are those on the way to the sandbox: indices of what
+    is handed over.
+    """
+
+    target: str
+    path: str = ""
+    sources: tuple[str, ...] = ()
+    size_mb: int = 0
+    read_only: bool = False
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    trees: tuple[int, ...] = ()
+
+    @classmethod
+    def from_wire(cls, message: dict[str, Any]) -> "MountSpec":
+        lists = {"sources": tuple(message["sources"]), "trees": tuple(message["trees"])}
+        return cls(**{**message, **lists})
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchSpec:
     """One sandbox to start. `layers` are directory names in the pool, bottom first; sizes are in MiB."""
@@ -26,19 +63,24 @@ class LaunchSpec:
     disk_mb: int
     pids: int
     internet: bool
+    mounts: tuple[MountSpec, ...] = ()
 
     @classmethod
     def from_wire(cls, message: dict[str, Any]) -> "LaunchSpec":
-        return cls(**{**message, "layers": tuple(message["layers"])})
+        mounts = tuple(map(MountSpec.from_wire, message["mounts"]))
+        return cls(**{**message, "layers": tuple(message["layers"]), "mounts": mounts})
 
     def to_wire(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def send(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-    """Send one packet; a closed or full peer is an OSError."""
+    """Send one packet; a closed or full peer is an OSError, a packet that is too large a ValueError."""
+    data = json.dumps(message).encode()
+    if len(data) > MAX_PACKET:
+        raise ValueError(f"a packet of {len(data)} bytes is more than {MAX_PACKET}")
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sock.sendmsg([json.dumps(message).encode()], ancillary)
+    sock.sendmsg([data], ancillary)
 
 
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

@@ -30,7 +30,14 @@ MNT_DETACH: Final = 0x2
 OPEN_TREE_CLONE: Final = 0x1
 OPEN_TREE_CLOEXEC: Final = os.O_CLOEXEC
 MOVE_MOUNT_F_EMPTY_PATH: Final = 0x4
+MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
+MOUNT_ATTR_RDONLY: Final = 0x1
+MOUNT_ATTR_NOSUID: Final = 0x2
+MOUNT_ATTR_NODEV: Final = 0x4
 MOUNT_ATTR_IDMAP: Final = 0x100000
+RESOLVE_NO_MAGICLINKS: Final = 0x2
+RESOLVE_IN_ROOT: Final = 0x10
+AT_SYMLINK_NOFOLLOW: Final = 0x100
 AT_EMPTY_PATH: Final = 0x1000
 AT_FDCWD: Final = -100
 
@@ -45,7 +52,7 @@ CAPABILITY_VERSION_3: Final = 0x20080522
 
 # Numbers at and above 424 are the same on every architecture; the two below it are not.
 _SECCOMP, _KEYCTL = {"x86_64": (317, 250), "aarch64": (277, 219)}.get(platform.machine(), (-1, -1))
-_OPEN_TREE, _MOVE_MOUNT, _CLONE3, _MOUNT_SETATTR = 428, 429, 435, 442
+_OPEN_TREE, _MOVE_MOUNT, _CLONE3, _OPENAT2, _MOUNT_SETATTR = 428, 429, 435, 437, 442
 
 
 class MountAttr(ctypes.Structure):
@@ -57,6 +64,12 @@ class MountAttr(ctypes.Structure):
         ("propagation", ctypes.c_uint64),
         ("userns_fd", ctypes.c_uint64),
     )
+
+
+class OpenHow(ctypes.Structure):
+    """`struct open_how` of openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 class CloneArgs(ctypes.Structure):
@@ -161,18 +174,29 @@ def sethostname(name: str) -> None:
     _check(_libc.sethostname(name.encode(), len(name.encode())), "sethostname")
 
 
-def open_tree(path: str) -> int:
-    """open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`, as a descriptor."""
-    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC
-    return _check(_libc.syscall(_OPEN_TREE, AT_FDCWD, path.encode(), flags), f"open_tree {path}")
+def open_tree(path: str, directory: int = AT_FDCWD) -> int:
+    """open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`, as a descriptor.
+
+    A link at its end is not followed; an empty path stands for `directory` itself.
+    """
+    flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW | (0 if path else AT_EMPTY_PATH)
+    return _check(_libc.syscall(_OPEN_TREE, directory, path.encode(), flags), f"open_tree {path}")
 
 
-def move_mount(tree: int, target: str) -> None:
-    """move_mount(2): attach a detached mount at `target`."""
+def move_mount(tree: int, target: str, directory: int = AT_FDCWD) -> None:
+    """move_mount(2): attach a detached mount at `target`, or at `directory` itself where that is empty."""
+    flags = MOVE_MOUNT_F_EMPTY_PATH | (0 if target else MOVE_MOUNT_T_EMPTY_PATH)
     _check(
-        _libc.syscall(_MOVE_MOUNT, tree, b"", AT_FDCWD, target.encode(), MOVE_MOUNT_F_EMPTY_PATH),
+        _libc.syscall(_MOVE_MOUNT, tree, b"", directory, target.encode(), flags),
         f"move_mount to {target}",
     )
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """openat2(2)."""
+    how = OpenHow(flags=flags, resolve=resolve)
+    call = _libc.syscall(_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    return _check(call, f"openat2 {path}")
 
 
 def mount_setattr(tree: int, attributes: MountAttr) -> None:

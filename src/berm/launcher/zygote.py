@@ -7,18 +7,17 @@ import signal
 import socket
 import struct
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from berm.launcher import enter, idmap, network, privileges, seccomp, spec, syscalls
+from berm.launcher import enter, idmap, network, privileges, seccomp, sources, spec, syscalls
 from berm.launcher.cgroup import Cgroups, init_process
 from berm.launcher.pool import Pool
 from berm.launcher.slots import SlotError, Slots, Warm
 
 _SANDBOX_ID: Final = re.compile(r"[a-z0-9]{1,32}")
-_LAYER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 Reply = tuple[dict[str, Any], tuple[int, ...]]
 
 
@@ -41,6 +40,7 @@ class Launcher:
             "adopt": self.adopt,
             "kill": self.kill,
             "free": self.free,
+            "keep": self.keep,
             "tear_down": self.tear_down,
         }
         self._sweep()
@@ -79,12 +79,11 @@ class Launcher:
     def create(self, control: int, config: int, **fields: Any) -> Reply:
         """Start a sandbox. Its process 1, and whether it came up, are told on the control socket."""
         launch = spec.LaunchSpec.from_wire(fields)
-        _check(_SANDBOX_ID, launch.sandbox_id)
-        for layer in launch.layers:
-            _check(_LAYER, layer)
+        _check(launch.sandbox_id)
+        places = sources.of(launch)
         warm = self._take(launch.internet)
         try:
-            self._give(launch, warm, control, config)
+            self._give(launch, places, warm, control, config)
         except OSError:
             self._pool.remove(launch.sandbox_id)
             self._give_back(warm.number)
@@ -115,19 +114,22 @@ class Launcher:
             self._give_back(failure.number)
             traceback.print_exc()
 
-    def _give(self, launch: spec.LaunchSpec, warm: Warm, control: int, config: int) -> None:
+    def _give(
+        self, launch: spec.LaunchSpec, places: Sequence[str], warm: Warm, control: int, config: int
+    ) -> None:
         directory = self._pool.claim(warm.number, launch.sandbox_id, launch.disk_mb)
         self._cgroups.limit(str(warm.number), launch)
-        layers = (str(self._pool.root / "layers" / layer) for layer in launch.layers)
+        layers = tuple(places.index(sources.layer(name)) for name in launch.layers)
+        mounts = tuple(sources.numbered(mount, places) for mount in launch.mounts)
+        message = enter.Message(max(launch.memory_mb // 2, 1), layers, mounts)
         with ExitStack() as given:
             log = os.open(directory / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             given.callback(os.close, log)
             trees = []
-            for path in (str(directory / "rw"), *layers):
-                trees.append(idmap.mapped_tree(path, warm.namespaces.user))
+            for path in (directory / "rw", *(self._pool.root / place for place in places)):
+                trees.append(idmap.mapped_tree(str(path), warm.namespaces.user))
                 given.callback(os.close, trees[-1])
-            shm_mb = max(launch.memory_mb // 2, 1)
-            enter.Given(shm_mb, control, config, log, trees[0], tuple(trees[1:])).send(warm.waiting)
+            enter.Given(message, control, config, log, trees[0], tuple(trees[1:])).send(warm.waiting)
 
     def list(self) -> Reply:
         """The ids of all sandboxes that hold anything, living or not."""
@@ -151,9 +153,19 @@ class Launcher:
 
     def free(self, sandbox_id: str) -> Reply:
         """Free all that an ended sandbox held. Safe to call again."""
-        _check(_SANDBOX_ID, sandbox_id)
+        _check(sandbox_id)
         slot = self._pool.slot(sandbox_id)
         self._pool.remove(sandbox_id)
+        if slot is not None:
+            self._give_back(slot)
+        return {}, ()
+
+    def keep(self, sandbox_id: str, layer: str) -> Reply:
+        """Make what an ended sandbox wrote a template layer, and free all else that it held."""
+        _check(sandbox_id)
+        sources.check(layer)
+        slot = self._pool.slot(sandbox_id)
+        self._pool.keep(sandbox_id, layer)
         if slot is not None:
             self._give_back(slot)
         return {}, ()
@@ -174,12 +186,19 @@ class Launcher:
         numbers = self.slots.close() | self._dying
         _wait_for_children()
         for number in numbers:
-            self._give_back(number)
+            self._give_back_at_last(number)
         self._cgroups.tear_down()
         network.tear_down_host(self._plan)
         self._pool.close()
         self.ended = True
         return {}, ()
+
+    def _give_back_at_last(self, number: int) -> None:
+        """On a full disk not even storage can be removed; what is left of it the next launcher sweeps."""
+        try:
+            self._give_back(number)
+        except OSError:
+            traceback.print_exc()
 
     def reap(self) -> None:
         """Collect dead children, then the control groups that waited for them."""
@@ -200,9 +219,9 @@ def _wait_for_children() -> None:
         return
 
 
-def _check(pattern: re.Pattern[str], name: str) -> None:
-    if not pattern.fullmatch(name):
-        raise ValueError(f"{name!r} is not a name that the launcher takes")
+def _check(sandbox_id: str) -> None:
+    if not _SANDBOX_ID.fullmatch(sandbox_id):
+        raise ValueError(f"{sandbox_id!r} is not an id that the launcher takes")
 
 
 def serve(launcher: Launcher, path: Path, listening: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Run a command through one sandbox's agent: a server stream of the Connect protocol, in JSON.
+"""Run commands through the agents of sandboxes: a server stream of the Connect protocol, in JSON.
 
 Everything that the agent answers is the sandbox's word: sizes are bounded and shapes are checked.
 """
@@ -6,7 +6,7 @@ Everything that the agent answers is the sandbox's word: sizes are bounded and s
 import base64
 import json
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from typing import Final
 
@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 from berm.errors import BermError, Code
 from berm.images.lines import Lines
 from berm.models import Endpoint
+from berm.node.interface import Command
 
 MAX_FRAME: Final = 4 * 1024 * 1024
 """Most bytes in one message from the agent."""
@@ -45,7 +46,12 @@ class _End(_Wire):
     exit_code: int = 0
 
 
+class _Start(_Wire):
+    pid: int = 0
+
+
 class _Event(_Wire):
+    start: _Start | None = None
     data: _Data | None = None
     end: _End | None = None
 
@@ -57,62 +63,84 @@ class _Message(_Wire):
     error: _Error | None = None
 
 
-async def run(
-    endpoint: Endpoint, token: str, command: Sequence[str], user: str, output: Callable[[str], None]
-) -> int:
-    """Run a command and return its exit code, -1 if a signal ended it; both streams go to `output` by line.
+class Agents:
+    """The agents of one machine's sandboxes, reached by one HTTP client, which takes a while to make."""
 
-    There is no limit on its time, and a cancelled call leaves the command running. Raises BermError:
-    UNAVAILABLE if the agent is not there or goes away, INTERNAL if it refuses or breaks the protocol.
-    """
-    stdout, stderr = Lines(output), Lines(output)
-    try:
-        async with aclosing(_start(endpoint, token, command, user)) as messages:
+    def __init__(self) -> None:
+        # A sandbox ends with its last command here: there is no connection to keep.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        self._client = httpx.AsyncClient(trust_env=False, verify=False, timeout=None, limits=limits)  # noqa: S113, S501
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def run(
+        self, endpoint: Endpoint, token: str, command: Command, output: Callable[[str], None]
+    ) -> int:
+        """Run a command, give `output` both its streams by line, return its exit code: -1 for a signal's end.
+
+        There is no limit on its time, and a cancelled call leaves the command running. Raises BermError:
+        UNAVAILABLE if the agent is not there, goes away or has no room for another process,
+        INVALID_ARGUMENT with its words if it does not take the command, INTERNAL if it breaks the protocol.
+        """
+        stdout, stderr = Lines(output), Lines(output)
+        try:
+            async with aclosing(self._start(endpoint, token, command)) as messages:
+                async for message in messages:
+                    if data := message.event.data:
+                        stdout.feed(data.stdout)
+                        stderr.feed(data.stderr)
+                    if end := message.event.end:
+                        return end.exit_code
+        finally:
+            stdout.close()
+            stderr.close()
+        raise _broken("the stream ended before the command did")
+
+    async def begin(self, endpoint: Endpoint, token: str, command: Command) -> None:
+        """Start a command and leave it running, whatever it writes. Raises what `run` raises."""
+        async with aclosing(self._start(endpoint, token, command)) as messages:
             async for message in messages:
-                if data := message.event.data:
-                    stdout.feed(data.stdout)
-                    stderr.feed(data.stderr)
-                if end := message.event.end:
-                    return end.exit_code
-    except httpx.HTTPError as error:
-        raise BermError(Code.UNAVAILABLE, f"the sandbox's agent went away: {error!r}") from error
-    finally:
-        stdout.close()
-        stderr.close()
-    raise _broken("the stream ended before the command did")
+                if message.event.start:
+                    return
+        raise _broken("the stream ended before the command began")
 
-
-async def _start(
-    endpoint: Endpoint, token: str, command: Sequence[str], user: str
-) -> AsyncGenerator[_Message, None]:
-    async with (
-        httpx.AsyncClient(trust_env=False, verify=False, timeout=None) as client,  # noqa: S113, S501
-        client.stream(
-            "POST",
-            f"http://{endpoint.host}:{endpoint.port}{_START}",
-            headers=_headers(token, user),
-            content=_request(command),
-        ) as response,
-    ):
-        if response.status_code != 200:
-            raise await _refused(response)
-        async for message in _messages(response):
-            yield message
+    async def _start(
+        self, endpoint: Endpoint, token: str, command: Command
+    ) -> AsyncGenerator[_Message, None]:
+        url = f"http://{endpoint.host}:{endpoint.port}{_START}"
+        headers = _headers(token, command.user)
+        try:
+            async with self._client.stream(
+                "POST", url, headers=headers, content=_request(command)
+            ) as response:
+                if response.status_code != 200:
+                    raise await _refused(response)
+                async for message in _messages(response):
+                    yield message
+        except httpx.HTTPError as error:
+            raise BermError(Code.UNAVAILABLE, f"the sandbox's agent went away: {error!r}") from error
 
 
 def _headers(token: str, user: str) -> dict[str, str]:
+    # The agent reads what follows the colon, where a password would be, as the group.
+    credentials = user if ":" in user else f"{user}:"
     return {
         "Content-Type": "application/connect+json",
         "Connect-Protocol-Version": "1",
         "Accept-Encoding": "identity",
-        "Authorization": "Basic " + base64.b64encode(f"{user}:".encode()).decode(),
+        "Authorization": "Basic " + base64.b64encode(credentials.encode()).decode(),
         "X-Access-Token": token,
     }
 
 
-def _request(command: Sequence[str]) -> bytes:
-    body = {"process": {"cmd": command[0], "args": list(command[1:])}, "stdin": False}
-    data = json.dumps(body).encode()
+def _request(command: Command) -> bytes:
+    process: dict[str, object] = {"cmd": command.argv[0], "args": list(command.argv[1:])}
+    if command.workdir:
+        process["cwd"] = command.workdir
+    if command.env:
+        process["envs"] = dict(command.env)
+    data = json.dumps({"process": process, "stdin": False}).encode()
     return _HEAD.pack(0, len(data)) + data
 
 
@@ -131,7 +159,7 @@ async def _messages(response: httpx.Response) -> AsyncIterator[_Message]:
         for flags, payload in frames.feed(piece):
             message = _parse(payload)
             if message.error:
-                raise _broken(f"{message.error.code}: {message.error.message[:200]}")
+                raise _told(message.error)
             yield message
             if flags & _END_STREAM:
                 return
@@ -142,6 +170,21 @@ def _parse(payload: bytes) -> _Message:
         return _Message.model_validate_json(payload)
     except ValidationError as error:
         raise _broken(f"a message of it cannot be read: {error.errors()[0]['msg'][:200]}") from None
+
+
+_CODES: Final = {
+    "unauthenticated": Code.INVALID_ARGUMENT,
+    "invalid_argument": Code.INVALID_ARGUMENT,
+    "permission_denied": Code.INVALID_ARGUMENT,
+    "failed_precondition": Code.INVALID_ARGUMENT,
+    "resource_exhausted": Code.UNAVAILABLE,
+}
+"""What the agent says of a command that it does not start: of its user, directory, program, or of room."""
+
+
+def _told(error: _Error) -> BermError:
+    words = f"{error.code}: {error.message[:200]}"
+    return BermError(_CODES[error.code], words) if error.code in _CODES else _broken(words)
 
 
 def _broken(what: str) -> BermError:

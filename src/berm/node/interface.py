@@ -1,10 +1,36 @@
 """What the layers above may ask of a machine that runs sandboxes."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from berm.models import LogLine, Running, SandboxSpec
+from berm.models import Layer, LogLine, Running, SandboxSpec
+from berm.templates.plan import Copy, Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program to run in a sandbox, and as whom."""
+
+    argv: Sequence[str]
+    user: str = "root"
+    workdir: str = ""
+    """Empty means the user's home."""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """A copy, or the making of a directory, to carry out onto `layers`, bottom first.
+
+    A copy is from the layers `source`, if the action has a base, or from the received files `files`.
+    """
+
+    action: Copy | Directory
+    layers: tuple[str, ...]
+    source: tuple[str, ...] = ()
+    files: str = ""
 
 
 class Node(Protocol):
@@ -41,12 +67,43 @@ class Node(Protocol):
         """The log of a running sandbox, oldest first; its content is the sandbox's and not to be trusted."""
         ...
 
-    async def run(self, sandbox_id: str, command: Sequence[str], output: Callable[[str], None]) -> int:
-        """Run a command as root in a running sandbox, give its output line by line, return its exit code."""
+    async def run(self, sandbox_id: str, command: Command, output: Callable[[str], None]) -> int:
+        """Run a command in a running sandbox, give its output line by line, return its exit code.
+
+        -1 stands for an end by a signal. Raises BermError UNAVAILABLE if the sandbox ends meanwhile,
+        INVALID_ARGUMENT with the agent's words if there is no such user or directory. A cancelled call
+        leaves the command running.
+        """
         ...
 
-    async def commit(self, sandbox_id: str) -> str:
-        """End a sandbox and keep what it wrote as a new template layer; returns the layer's name."""
+    async def begin(self, sandbox_id: str, command: Command) -> None:
+        """Start a command in a running sandbox and leave it running. Raises what `run` raises."""
+        ...
+
+    async def commit(self, sandbox_id: str) -> Layer:
+        """End a sandbox and keep what it wrote as a new template layer. Nothing of its files is copied."""
+        ...
+
+    async def copy(self, copying: Copying, output: Callable[[str], None]) -> Layer:
+        """Make a layer by copying files, or of a directory that is missing, without running anything.
+
+        Raises BermError NOT_FOUND for a source, user or group that is not there, INVALID_ARGUMENT for
+        what cannot be copied where it should go, NO_SPACE.
+        """
+        ...
+
+    async def settle(self) -> None:
+        """Wait until every layer made so far is whole on disk: only then may one be recorded as usable.
+
+        Once at the end of a build is enough; what the machine still has in memory is written out.
+        """
+        ...
+
+    async def new_layer(self, name: str) -> Path:
+        """Where the tree of a layer that stands on no other is to be made; it is a layer once it is there.
+
+        What is beside it, and a tree that is not there at the next `start`, is removed.
+        """
         ...
 
     def layer_path(self, name: str) -> Path:
@@ -54,6 +111,34 @@ class Node(Protocol):
 
         A layer is a root filesystem tree, or an overlay upper directory, with the image's own user ids.
         """
+        ...
+
+    def has_layer(self, name: str) -> bool: ...
+
+    async def drop_layers(self, names: Collection[str]) -> None:
+        """Remove layers that no sandbox uses. Those that are not there are no error."""
+        ...
+
+    def layers(self) -> Collection[str]:
+        """The layers there are."""
+        ...
+
+    async def receive(self, name: str, body: AsyncIterator[bytes]) -> None:
+        """Keep uploaded files under a name: a tar archive, compressed with gzip or not.
+
+        Raises BermError INVALID_ARGUMENT for one that is broken or holds what must not be in it (paths that
+        lead out, devices), TOO_LARGE, NO_SPACE; then nothing is kept.
+        """
+        ...
+
+    def has_files(self, name: str) -> bool:
+        """Whether files were received under this name."""
+        ...
+
+    async def drop_files(self, names: Collection[str]) -> None: ...
+
+    def files(self) -> Mapping[str, float]:
+        """What was received, with the time of its last use (seconds since 1970)."""
         ...
 
     def ended(self) -> AsyncIterator[str]:

@@ -8,22 +8,27 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from berm.config import Config
 from berm.errors import BermError, Code
-from berm.images import process
 from berm.launcher.client import LauncherClient, LauncherGoneError
-from berm.models import AGENT_PORT, Endpoint, LogLine, Running, SandboxSpec
-from berm.node import agentclient, daemon, logs, starting
+from berm.models import AGENT_PORT, Endpoint, Layer, LogLine, Running, SandboxSpec
+from berm.node import agentclient, daemon, layers, logs, mounts, starting, uploads, written
+from berm.node.interface import Command
+from berm.node.storage import Storage
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _LAUNCHERS: Final = 2
 """How many launchers may end under one creation: one that was ending already, and another."""
 
 _START_SECONDS: Final = 30
 """How long a sandbox may take to come up before it is given up; a guard, not a pace."""
+
+_END_SECONDS: Final = 5
+"""How long an agent may be gone before its sandbox is, to be told apart from one that only has no room."""
 
 
 @dataclass(slots=True)
@@ -35,16 +40,20 @@ class _Life:
     """pidfd of its process 1."""
     over: asyncio.Future[None]
     """Done when the sandbox has ended and all it held is free."""
-    access_token: str | None = None
+    spec: SandboxSpec | None = None
+    """None of a sandbox that was adopted."""
+    begun: written.Marks | None = None
+    """The marks of what it had written before its first command; nothing of an adopted one is known."""
     keep: bool = False
     """Whether its files stay when it ends, for `commit`."""
 
 
-class LocalNode:
+class LocalNode(Storage):
     """Node (see interface.py) over the launcher of this machine."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        super().__init__(config)
+        self._agents: agentclient.Agents | None = None
         self._lives: dict[str, _Life] = {}
         self._running: dict[str, Running] = {}
         self._watchers: set[asyncio.Queue[str]] = set()
@@ -56,6 +65,10 @@ class LocalNode:
 
     async def start(self) -> None:
         client = await self._launcher()
+        if self._agents is None:
+            self._agents = agentclient.Agents()
+            await layers.sweep(self._pool)
+            await uploads.sweep(self._pool)
         reply, _ = await client.call("list")
         for sandbox_id in set(reply["sandboxes"]) - self._lives.keys() - self._creating:
             await self._adopt(client, sandbox_id)
@@ -81,6 +94,8 @@ class LocalNode:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._agents:
+            await self._agents.close()
 
     def running(self) -> Mapping[str, Running]:
         return self._running
@@ -88,16 +103,39 @@ class LocalNode:
     async def create(self, spec: SandboxSpec) -> Running:
         if spec.sandbox_id in self._lives.keys() | self._creating:
             raise BermError(Code.CONFLICT, f"sandbox {spec.sandbox_id} is running already")
+        mounts.check(spec)
         self._creating.add(spec.sandbox_id)
         try:
+            await self._prepare_with_room(spec)
             for _ in range(_LAUNCHERS):
                 with contextlib.suppress(LauncherGoneError):
                     return await self._create(spec)
         finally:
             self._creating.discard(spec.sandbox_id)
+            if spec.kept:
+                await asyncio.shield(layers.remove(self._branch(spec.sandbox_id)))
         raise BermError(
             Code.UNAVAILABLE, "the launcher keeps ending", f"see {self._config.run_dir}/launcher.log"
         )
+
+    async def _prepare_with_room(self, spec: SandboxSpec) -> None:
+        try:
+            await self._prepare(spec)
+        except BermError as error:
+            if error.code is not Code.NO_SPACE:
+                raise
+            await self.regain()
+            await self._prepare(spec)
+
+    async def _prepare(self, spec: SandboxSpec) -> None:
+        """What the launcher expects to be there; what it takes longest for is done in a thread."""
+        if spec.mounts:
+            await asyncio.to_thread(mounts.prepare, self._pool, spec)
+        if spec.kept and spec.layers:
+            await asyncio.to_thread(layers.branch, self._pool, spec.layers[-1], self._branch(spec.sandbox_id))
+
+    def _branch(self, sandbox_id: str) -> Path:
+        return self._pool / "branches" / sandbox_id
 
     async def _create(self, spec: SandboxSpec) -> Running:
         try:
@@ -106,6 +144,9 @@ class LocalNode:
         except LauncherGoneError:
             await self._forget(spec.sandbox_id)
             raise
+        except starting.RefusedError as failure:
+            await self._forget(spec.sandbox_id)
+            raise BermError(Code.INVALID_ARGUMENT, f"the sandbox cannot start: {failure}") from failure
         except (OSError, TimeoutError) as failure:
             await self._forget(spec.sandbox_id)
             raise BermError(
@@ -118,7 +159,7 @@ class LocalNode:
     async def _start(self, client: LauncherClient, spec: SandboxSpec) -> Running:
         with starting.control_sockets() as (ours, theirs):
             running = await starting.ask(client, spec, theirs)
-            life = self._follow(running, await starting.introduction(ours), spec.access_token)
+            life = self._follow(running, await starting.introduction(ours), spec)
             try:
                 await starting.ready(ours)
             except OSError:
@@ -145,26 +186,78 @@ class LocalNode:
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         return logs.read(self._sandbox_path(sandbox_id) / "log")
 
-    async def run(self, sandbox_id: str, command: Sequence[str], output: Callable[[str], None]) -> int:
-        life = self._lives[sandbox_id]
-        endpoint = Endpoint(life.running.address, AGENT_PORT)
-        return await agentclient.run(endpoint, life.access_token or "", command, "root", output)
+    async def run(self, sandbox_id: str, command: Command, output: Callable[[str], None]) -> int:
+        life, agents = self._open(sandbox_id)
+        return await self._while_alive(life, agents.run(*_address(life), command, output))
 
-    async def commit(self, sandbox_id: str) -> str:
-        life = self._lives[sandbox_id]
+    async def begin(self, sandbox_id: str, command: Command) -> None:
+        life, agents = self._open(sandbox_id)
+        await self._while_alive(life, agents.begin(*_address(life), command))
+
+    def _open(self, sandbox_id: str) -> tuple[_Life, agentclient.Agents]:
+        """A living sandbox that is about to be used, and the way to its agent."""
+        life = self._lives.get(sandbox_id)
+        if life is None or self._agents is None:
+            raise BermError(Code.UNAVAILABLE, f"sandbox {sandbox_id} has ended")
+        if life.spec and life.spec.kept and life.begun is None:
+            life.begun = written.marks(self._upper(sandbox_id))
+        return life, self._agents
+
+    async def _while_alive(self, life: _Life, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns, unless the sandbox ends first, which its connection may never tell."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait((task, life.over), return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and _went_away(task):
+                await asyncio.wait((life.over,), timeout=_END_SECONDS)
+            if task.done() and not life.over.done():
+                return task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+        return _outcome(life, task)
+
+    async def commit(self, sandbox_id: str) -> Layer:
+        life, _ = self._open(sandbox_id)
         life.keep = True
-        await self._end(life)
-        name = f"layer-{uuid.uuid4().hex}"
-        target = self.layer_path(name)
-        fresh = target.with_name(f".{name}")
-        upper = self._sandbox_path(sandbox_id) / "rw" / "upper"
-        await process.run(["cp", "-a", "--reflink=auto", "--", str(upper), str(fresh)])
-        fresh.rename(target)
-        await (await self._launcher()).call("free", sandbox_id=sandbox_id)
-        return name
+        try:
+            await self._end(life)
+            layer = await self._keep(life)
+        except BaseException as failure:
+            life.keep = False
+            self._spawn(self._drop(life))
+            if isinstance(failure, OSError):
+                raise BermError(Code.INTERNAL, f"the sandbox was not kept: {failure}") from failure
+            raise
+        if not layer.name:
+            await self._forget(sandbox_id)
+        return layer
 
-    def layer_path(self, name: str) -> Path:
-        return self._config.pool_dir / "layers" / name
+    async def _drop(self, life: _Life) -> None:
+        """End a sandbox that was to be kept, if it has not ended, and free what it held."""
+        if self._lives.get(life.running.sandbox_id) is life:
+            await self._end(life)
+        await self._forget(life.running.sandbox_id)
+
+    async def _keep(self, life: _Life) -> Layer:
+        upper = self._upper(life.running.sandbox_id)
+        size = await asyncio.to_thread(self._tidy, life, upper)
+        if size is None:
+            return Layer("", 0)
+        name = f"layer-{uuid.uuid4().hex}"
+        client = await self._launcher()
+        await client.call("keep", sandbox_id=life.running.sandbox_id, layer=name)
+        return Layer(name, size)
+
+    def _tidy(self, life: _Life, upper: Path) -> int | None:
+        """Leave only what the sandbox wrote; returns the bytes in that, None if it wrote nothing."""
+        if life.begun is not None and life.spec:
+            if written.marks(upper) == life.begun:
+                return None
+            lower = [self.layer_path(layer) for layer in life.spec.layers]
+            targets = [mount.target for mount in mounts.all_of(life.spec)]
+            written.remove_stubs(upper, life.begun, targets, lower)
+        return layers.size(upper)
 
     def ended(self) -> AsyncIterator[str]:
         # Watching begins with the call, not with the first wait, so that nothing is missed between.
@@ -180,11 +273,14 @@ class LocalNode:
             self._watchers.discard(queue)
 
     def _sandbox_path(self, sandbox_id: str) -> Path:
-        return self._config.pool_dir / "sandboxes" / sandbox_id
+        return self._pool / "sandboxes" / sandbox_id
 
-    def _follow(self, running: Running, process: int, access_token: str | None) -> _Life:
+    def _upper(self, sandbox_id: str) -> Path:
+        return self._sandbox_path(sandbox_id) / "rw" / "upper"
+
+    def _follow(self, running: Running, process: int, spec: SandboxSpec | None) -> _Life:
         loop = asyncio.get_running_loop()
-        life = _Life(running, process, loop.create_future(), access_token)
+        life = _Life(running, process, loop.create_future(), spec)
         self._lives[running.sandbox_id] = life
         self._running[running.sandbox_id] = running
         loop.add_reader(process, self._exited, life)
@@ -236,3 +332,24 @@ class LocalNode:
         self._tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()):
             log.error("%s", failure, exc_info=failure)
+
+
+def _address(life: _Life) -> tuple[Endpoint, str]:
+    token = life.spec.access_token if life.spec else None
+    return Endpoint(life.running.address, AGENT_PORT), token or ""
+
+
+def _outcome(life: _Life, task: asyncio.Task[T]) -> T:
+    """What came of a command whose sandbox has ended: it may have ended just before."""
+    if task.cancelled() or task.exception():
+        raise BermError(
+            Code.UNAVAILABLE,
+            f"sandbox {life.running.sandbox_id} ended while the command ran",
+            "it may have needed more memory than it has",
+        )
+    return task.result()
+
+
+def _went_away(task: asyncio.Task[Any]) -> bool:
+    failure = task.exception()
+    return isinstance(failure, BermError) and failure.code is Code.UNAVAILABLE

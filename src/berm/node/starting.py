@@ -1,17 +1,24 @@
 """Starting one sandbox: what the launcher is told, what only the sandbox is told, and what it answers."""
 
+import base64
 import errno
 import json
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from berm.launcher import spec as wire
 from berm.launcher.client import LauncherClient
-from berm.models import Running, SandboxSpec
+from berm.models import File, Running, SandboxSpec
+from berm.node import mounts
 from berm.node.waiting import readable
+
+
+class RefusedError(OSError):
+    """A sandbox that cannot start for what its spec or its files are, not for a fault of the machine."""
 
 
 @contextmanager
@@ -56,6 +63,7 @@ def _launch_spec(spec: SandboxSpec) -> wire.LaunchSpec:
         disk_mb=resources.disk_mb,
         pids=resources.pids,
         internet=spec.allow_internet,
+        mounts=tuple(map(mounts.to_wire, mounts.all_of(spec))),
     )
 
 
@@ -72,12 +80,18 @@ def _settings(spec: SandboxSpec) -> Iterator[int]:
             "cpu_count": spec.resources.cpu_count,
             "memory_mb": spec.resources.memory_mb,
             "disk_mb": spec.resources.disk_mb,
+            "files": [_file(file) for file in spec.files],
         }
-        os.write(fd, json.dumps(settings).encode())
+        with open(fd, "wb", closefd=False) as file:
+            file.write(json.dumps(settings).encode())
         os.lseek(fd, 0, os.SEEK_SET)
         yield fd
     finally:
         os.close(fd)
+
+
+def _file(file: File) -> dict[str, Any]:
+    return {**asdict(file), "content": base64.b64encode(file.content).decode()}
 
 
 async def _packet(sock: socket.socket) -> tuple[dict[str, Any], list[int]]:
@@ -86,5 +100,5 @@ async def _packet(sock: socket.socket) -> tuple[dict[str, Any], list[int]]:
     if packet is None:
         raise OSError(errno.EPIPE, "it ended without a word")
     if "error" in packet[0]:
-        raise OSError(packet[0]["error"])
+        raise (RefusedError if packet[0].get("refused") else OSError)(packet[0]["error"])
     return packet
