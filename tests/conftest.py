@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from berm.config import Config, load
+from tests.databases import database, postgresql, url  # noqa: F401 - fixtures
 from tests.fakes import FakeNode
 from tests.instance import NUMBER, Instance, running
 from tests.serving import Served

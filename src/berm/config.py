@@ -39,6 +39,13 @@ SETTINGS = (
     Setting("default_timeout", int, "300", "Seconds a sandbox lives when its creator names no timeout."),
     Setting("max_timeout", int, "86400", "Longest timeout in seconds that a caller may ask for."),
     Setting("max_sandboxes", int, "2000", "Most sandboxes that may run at once."),
+    Setting("max_builds", int, "4", "Most template builds that go on at once; others wait."),
+    Setting("build_timeout", int, "3600", "Longest time in seconds that a template build may take."),
+    Setting("ready_timeout", int, "300", "Seconds in which a start command has to get ready."),
+    Setting("max_upload_mb", int, "8192", "Largest upload of the files for one build step, in MiB."),
+    Setting("keep_builds", int, "20", "Newest builds of each template that are kept."),
+    Setting("keep_days", int, "30", "Days that builds are kept however many there are."),
+    Setting("cache_days", int, "14", "Days that a layer is kept in the build cache after its last use."),
     Setting("log_level", str, "info", "debug, info, warning or error."),
 )
 
@@ -61,6 +68,13 @@ class Config:
     default_timeout: int
     max_timeout: int
     max_sandboxes: int
+    max_builds: int
+    build_timeout: int
+    ready_timeout: int
+    max_upload_mb: int
+    keep_builds: int
+    keep_days: int
+    cache_days: int
     log_level: str
 
     @property
@@ -134,3 +148,27 @@ def load_client(config: Config, url: str = "", environ: Mapping[str, str] = os.e
     api, traffic = next(pair for pair in choices if pair[0])
     key = environ.get("BERM_API_KEY") or environ.get("E2B_API_KEY", "")
     return ClientConfig(api.rstrip("/"), (traffic or api).rstrip("/"), key)
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The CI job that a command runs in, as GitHub Actions tells it; empty outside one."""
+
+    active: bool = False
+    actor: str = ""
+    workspace: str = ""
+    """The checked-out repository."""
+    summary: str = ""
+    """The file that the job's summary is appended to."""
+
+
+def load_runner(environ: Mapping[str, str] = os.environ) -> Runner:
+    names = {"actor": "GITHUB_ACTOR", "workspace": "GITHUB_WORKSPACE", "summary": "GITHUB_STEP_SUMMARY"}
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return Runner()
+    return Runner(active=True, **{name: environ.get(variable, "") for name, variable in names.items()})
+
+
+def variable(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """A variable that the user named as the source of a value; None if it is not set."""
+    return environ.get(name)

@@ -1,38 +1,16 @@
 import pytest
 
-from berm import ids
-from berm.models import Resources
-from berm.store import builds, paging
+from berm.store import build_logs, builds, paging, tags
 from berm.store import templates as store
-from berm.store.builds import Build, BuildLine, Made, Status
+from berm.store.builds import BuildLine, Made
 from berm.store.database import Database
-from berm.store.templates import Record
-from tests.store.samples import MINUTE, NOON, OTHER_TEAM, TEAM, add_teams
-
-MADE = Made(("bottom", "top"), {"A": "b"}, "user", "/work")
+from berm.templates.plan import Settings
+from tests.store.samples import MADE, NOON, OTHER_TEAM, TEAM, add_build, add_teams, add_template, succeed
 
 
 @pytest.fixture(autouse=True)
 async def _teams(database: Database) -> None:
     await add_teams(database)
-
-
-async def add_template(database: Database, name: str, team_id: str = TEAM, public: bool = False) -> Record:
-    record = Record(ids.template_id(), team_id, name, public, NOON, NOON)
-    await database.run(store.add, record)
-    return record
-
-
-async def add_build(database: Database, record: Record, minute: int = 0, tag: str = "default") -> Build:
-    at = NOON + minute * MINUTE
-    build = Build(ids.build_id(), record.template_id, Status.WAITING, (tag,), Resources(), at, at)
-    await database.run(builds.add, build)
-    return build
-
-
-async def succeed(database: Database, build: Build) -> None:
-    assert await database.run(builds.succeed, build.build_id, MADE, NOON)
-    await database.run(store.point, build, NOON)
 
 
 async def test_a_team_sees_its_own_templates_and_public_ones(database: Database) -> None:
@@ -54,43 +32,6 @@ async def test_a_teams_own_template_hides_a_public_one(database: Database) -> No
     assert await database.run(store.find, TEAM, "base") == own
 
 
-async def test_a_tag_stands_for_the_last_build_that_was_pointed_to(database: Database) -> None:
-    record = await add_template(database, "base")
-    first, second = await add_build(database, record), await add_build(database, record, 1)
-    assert await database.run(store.tagged, record.template_id, "default") is None
-    await succeed(database, first)
-    await succeed(database, second)
-    template = await database.run(store.tagged, record.template_id, "default")
-    assert template is not None
-    assert (template.build_id, template.name, template.layers) == (second.build_id, "base", MADE.layers)
-    assert (template.env, template.user, template.workdir) == (MADE.env, MADE.user, MADE.workdir)
-    assert await database.run(store.tagged, record.template_id, "other") is None
-
-
-async def test_a_finished_build_stays_as_it_is(database: Database) -> None:
-    build = await add_build(database, await add_template(database, "base"))
-    assert await database.run(builds.start, build.build_id, NOON)
-    assert not await database.run(builds.start, build.build_id, NOON)
-    assert await database.run(builds.fail, build.build_id, "broken", "2", NOON + MINUTE)
-    assert not await database.run(builds.succeed, build.build_id, MADE, NOON)
-    failed = await database.run(builds.find, build.template_id, build.build_id)
-    assert failed is not None
-    assert (failed.status, failed.reason, failed.reason_step) == (Status.ERROR, "broken", "2")
-    assert failed.finished_at == NOON + MINUTE
-
-
-async def test_unfinished_builds_can_be_failed_together(database: Database) -> None:
-    record = await add_template(database, "base")
-    ready, waiting = await add_build(database, record), await add_build(database, record, 1)
-    await succeed(database, ready)
-    await database.run(builds.fail_unfinished, "stopped", NOON)
-    page = await database.run(builds.listing, record.template_id, paging.Slice())
-    assert [(b.build_id, b.status) for b in page.items] == [
-        (waiting.build_id, Status.ERROR),
-        (ready.build_id, Status.READY),
-    ]
-
-
 async def test_a_summary_prefers_the_newest_build_that_is_ready(database: Database) -> None:
     record = await add_template(database, "base")
     first = await add_build(database, record)
@@ -103,13 +44,56 @@ async def test_a_summary_prefers_the_newest_build_that_is_ready(database: Databa
     assert listing.items == (summary,)
 
 
-async def test_log_lines_are_read_from_an_offset_and_by_level(database: Database) -> None:
-    build = await add_build(database, await add_template(database, "base"))
-    lines = [BuildLine(NOON, str(n), level) for n, level in enumerate(["info", "error", "info"])]
-    await database.run(builds.log, build.build_id, lines[:1])
-    await database.run(builds.log, build.build_id, [])
-    await database.run(builds.log, build.build_id, lines[1:])
-    assert await database.run(builds.lines, build.build_id, ["info", "error"], 0, 100) == lines
-    assert await database.run(builds.lines, build.build_id, ["info", "error"], 1, 1) == lines[1:2]
-    assert await database.run(builds.lines, build.build_id, ["info"], 1, 100) == lines[2:]
-    assert await database.run(builds.lines, build.build_id, ["info"], 3, 100) == []
+async def test_what_a_build_made(database: Database) -> None:
+    build = await succeed(database, await add_build(database, await add_template(database)))
+    made = await database.run(store.made, build.build_id)
+    assert (made.build_id, made.name, made.layers) == (build.build_id, "base", ("bottom", "top"))
+    settings = MADE.settings
+    assert (made.env, made.user, made.workdir) == (settings.env, settings.user, settings.workdir)
+    assert (made.start_cmd, made.ready_cmd) == ("serve", "curl")
+
+
+async def test_an_image_without_a_user_runs_as_root(database: Database) -> None:
+    build = await add_build(database, await add_template(database))
+    await succeed(database, build, Made(("one",), Settings()))
+    assert (await database.run(store.made, build.build_id)).user == "root"
+
+
+async def test_numbers_are_given_once(database: Database) -> None:
+    one, two = await add_template(database, "one"), await add_template(database, "two")
+    given = [await database.run(store.next_number, t.template_id) for t in (one, one, two)]
+    assert given == [1, 2, 1]
+
+
+async def test_the_number_of_a_trial_is_given_again_unless_a_later_one_was(database: Database) -> None:
+    record = await add_template(database)
+    for number in (1, 2):
+        assert await database.run(store.next_number, record.template_id) == number
+    await database.run(store.give_back, record.template_id, 1)
+    assert await database.run(store.next_number, record.template_id) == 3
+    await database.run(store.give_back, record.template_id, 3)
+    assert await database.run(store.next_number, record.template_id) == 3
+
+
+async def test_what_was_only_tried_is_not_seen(database: Database) -> None:
+    record = await add_template(database)
+    build = await add_build(database, record)
+    await database.run(builds.make_trial, build.build_id)
+    await database.run(store.give_back, record.template_id, build.number)
+    assert await database.run(store.find, TEAM, "base") is None
+    assert not await database.run(store.exists, "base")
+    assert (await database.run(store.listing, TEAM, paging.Slice())).items == ()
+    assert await database.run(store.find, TEAM, "base", trial=True)
+    await add_build(database, record)
+    assert await database.run(store.find, TEAM, "base")
+
+
+async def test_a_template_takes_all_it_has_with_it(database: Database) -> None:
+    record = await add_template(database)
+    build = await succeed(database, await add_build(database, record))
+    await database.run(build_logs.append, build.build_id, [BuildLine(NOON, "line")])
+    await database.run(store.remove, record.template_id)
+    assert await database.run(builds.find, record.template_id, build.build_id) is None
+    assert await database.run(tags.moves, record.template_id) == []
+    await database.run(build_logs.append, build.build_id, [BuildLine(NOON, "late")])
+    assert await database.run(build_logs.lines, build.build_id, ["info"], 0, 9) == []

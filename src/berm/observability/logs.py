@@ -11,6 +11,8 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def configure(level: str) -> None:
     """Write the log to standard error, from `level` (debug, info, warning or error) on."""
     logging.basicConfig(format=_FORMAT, level=level.upper(), force=True)
+    # It writes a line for every command that is run in a sandbox.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 def at_least(level: str) -> tuple[str, ...]:

@@ -72,12 +72,12 @@ class Database:
             raise BermError(Code.INVALID_ARGUMENT, f"not a possible value: {error.orig}") from error
 
 
-def migrate(connection: Connection) -> None:
-    """Bring the schema up to the newest revision, inside the caller's transaction."""
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Bring the schema up to a revision, the newest if none is named, inside the caller's transaction."""
     config = AlembicConfig()
     config.set_main_option("script_location", "berm.store:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _driver(url: URL) -> URL:

@@ -179,6 +179,8 @@ def _values(sandbox: Sandbox, once: Once | None) -> dict[str, object]:
         "allow_internet": sandbox.allow_internet,
         "idempotency_key": once and once.key,
         "request_digest": once and once.digest,
+        "build_id": sandbox.build_id,
+        "layers": list(sandbox.layers),
     }
 
 
@@ -195,4 +197,6 @@ def _sandbox(row: Row[Any]) -> Sandbox:
         metadata=row.metadata,
         access_token=row.access_token,
         allow_internet=row.allow_internet,
+        build_id=row.build_id,
+        layers=tuple(row.layers),
     )

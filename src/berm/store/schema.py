@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -75,6 +77,8 @@ templates = Table(
     Column("updated_at", Instant, nullable=False),
     Column("last_spawned_at", Instant),
     Column("spawn_count", Integer, nullable=False),
+    Column("last_number", Integer, nullable=False, server_default="0"),
+    Column("trial", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("team_id", "name"),
 )
 
@@ -90,15 +94,24 @@ builds = Table(
     Column("disk_mb", Integer, nullable=False),
     Column("pids", Integer, nullable=False),
     Column("layers", JSON, nullable=False),
-    Column("env", JSON, nullable=False),
-    Column("user", String, nullable=False),
-    Column("workdir", String, nullable=False),
     Column("reason", Text),
     Column("reason_step", String),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("finished_at", Instant),
+    Column("number", Integer),
+    Column("trial", Boolean, nullable=False, server_default=false()),
+    Column("commit", Text, nullable=False, server_default=""),
+    Column("actor", Text, nullable=False, server_default=""),
+    Column("digest", String, nullable=False, server_default=""),
+    Column("settings", JSON, nullable=False, server_default="{}"),
+    Column("steps", JSON, nullable=False, server_default="[]"),
+    Column("size", BigInteger, nullable=False, server_default="0"),
+    Column("cause", String),
+    Column("started_at", Instant),
+    Column("duration_ms", Integer),
     Index(None, "template_id", "created_at"),
+    Index(None, "template_id", "number", unique=True),
 )
 
 build_logs = Table(
@@ -121,7 +134,46 @@ tags = Table(
     Column("created_at", Instant, nullable=False),
 )
 
-# template_id refers to no table: a sandbox outlives its template.
+# build_id refers to no table: the history of a tag outlives its builds. Without one the tag was removed.
+tag_moves = Table(
+    "tag_moves",
+    metadata,
+    Column("move_id", Integer, primary_key=True),
+    Column("template_id", ForeignKey("templates.template_id", ondelete="CASCADE"), nullable=False),
+    Column("tag", String, nullable=False),
+    Column("build_id", String),
+    Column("number", Integer),
+    Column("moved_at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Index(None, "template_id", "tag"),
+)
+
+layers = Table(
+    "layers",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("team_id", ForeignKey("teams.team_id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("used_at", Instant, nullable=False),
+)
+
+# By name: a count never goes down, though builds and templates are deleted.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("team_id", ForeignKey("teams.team_id", ondelete="CASCADE"), primary_key=True),
+    Column("template", String, primary_key=True),
+    Column("outcome", String, primary_key=True),
+    Column("first_at", Instant, nullable=False),
+    Column("builds", Integer, nullable=False),
+    Column("cached_steps", Integer, nullable=False),
+    Column("run_steps", Integer, nullable=False),
+)
+
+# template_id and build_id refer to no table: a sandbox outlives its template.
 sandboxes = Table(
     "sandboxes",
     metadata,
@@ -142,6 +194,8 @@ sandboxes = Table(
     Column("allow_internet", Boolean),
     Column("idempotency_key", String),
     Column("request_digest", String),
+    Column("build_id", String, nullable=False, server_default=""),
+    Column("layers", JSON, nullable=False, server_default="[]"),
     UniqueConstraint("team_id", "idempotency_key"),
     Index(None, "team_id", "started_at"),
     Index(None, "end_at"),

@@ -1,4 +1,4 @@
-"""Queries on templates and their tags. A team sees its own templates and the public ones."""
+"""Queries on templates. A team sees its own templates and the public ones."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +21,8 @@ from sqlalchemy import (
 
 from berm.models import Template
 from berm.store import paging
-from berm.store.builds import Build, Status, build_of, resources_of
-from berm.store.schema import builds, tags, templates
+from berm.store.builds import Build, Status, build_of, resources_of, settings_of
+from berm.store.schema import builds, templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Record:
     updated_at: datetime
     last_spawned_at: datetime | None = None
     spawn_count: int = 0
+    trial: bool = False
+    """Whether it was only tried so far, and is not to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,53 +56,87 @@ def add(connection: Connection, record: Record) -> None:
     connection.execute(insert(templates), values)
 
 
-def find(connection: Connection, team_id: str, reference: str) -> Record | None:
-    """The template with this id or name that a team means; its own goes before a public one."""
+def find(connection: Connection, team_id: str, reference: str, *, trial: bool = False) -> Record | None:
+    """The template with this id or name that a team means; its own goes before a public one.
+
+    Those that were only tried are there for `trial` alone.
+    """
     own_first = (templates.c.team_id == team_id).desc()
-    wanted = select(templates).where(_named(reference), _seen_by(team_id)).order_by(own_first).limit(1)
+    seen = _seen_by(team_id) if trial else and_(_seen_by(team_id), ~templates.c.trial)
+    wanted = select(templates).where(_named(reference), seen).order_by(own_first).limit(1)
     row = connection.execute(wanted).first()
     return _record(row) if row else None
 
 
 def find_own(connection: Connection, team_id: str, name: str) -> Record | None:
-    """The template of this name that belongs to a team."""
+    """The template of this name that belongs to a team, tried only or not."""
     where = and_(templates.c.team_id == team_id, templates.c.name == name)
     row = connection.execute(select(templates).where(where)).first()
     return _record(row) if row else None
 
 
+def of_build(connection: Connection, build_id: str) -> Record | None:
+    """The template of a build."""
+    wanted = select(templates).join_from(templates, builds).where(builds.c.build_id == build_id)
+    row = connection.execute(wanted).first()
+    return _record(row) if row else None
+
+
 def exists(connection: Connection, reference: str) -> bool:
     """Whether any team has such a template."""
-    return connection.execute(select(templates.c.name).where(_named(reference))).first() is not None
-
-
-def tagged(connection: Connection, template_id: str, tag: str) -> Template | None:
-    """What a tag of a template stands for."""
-    wanted = _made().join(tags, tags.c.build_id == builds.c.build_id)
-    row = connection.execute(wanted.where(tags.c.template_id == template_id, tags.c.tag == tag)).first()
-    return _template(row) if row else None
+    wanted = select(templates.c.name).where(_named(reference), ~templates.c.trial)
+    return connection.execute(wanted).first() is not None
 
 
 def made(connection: Connection, build_id: str) -> Template:
     """What a build that is ready made."""
-    return _template(connection.execute(_made().where(builds.c.build_id == build_id)).one())
+    wanted = select(builds, templates.c.name).join_from(builds, templates)
+    return _template(connection.execute(wanted.where(builds.c.build_id == build_id)).one())
 
 
-def point(connection: Connection, build: Build, now: datetime) -> None:
-    """Make the tags of a build stand for it."""
-    where = and_(tags.c.template_id == build.template_id, tags.c.tag.in_(build.tags))
-    connection.execute(delete(tags).where(where))
-    rows = [
-        {"template_id": build.template_id, "tag": tag, "build_id": build.build_id, "created_at": now}
-        for tag in build.tags
-    ]
-    connection.execute(insert(tags), rows)
-    changed = update(templates).where(templates.c.template_id == build.template_id)
-    connection.execute(changed.values(updated_at=now))
+def lock(connection: Connection, template_id: str) -> None:
+    """Keep other transactions from changing a template's builds and tags until this one has ended."""
+    connection.execute(select(templates.c.template_id).where(_is(template_id)).with_for_update())
+
+
+def next_number(connection: Connection, template_id: str) -> int:
+    """A number for a build that no build of the template has had. From now on the template is no trial."""
+    number = templates.c.last_number + 1
+    counted = update(templates).where(_is(template_id)).values(last_number=number, trial=False)
+    given: int = connection.execute(counted.returning(templates.c.last_number)).scalar_one()
+    return given
+
+
+def give_back(connection: Connection, template_id: str, number: int) -> None:
+    """Take back the number of a build that became a trial, unless later ones were given."""
+    last = and_(_is(template_id), templates.c.last_number == number)
+    connection.execute(update(templates).where(last).values(last_number=number - 1))
+    other = select(builds.c.build_id).where(_of_template()).exists()
+    connection.execute(update(templates).where(_is(template_id), ~other).values(trial=True))
+
+
+def touch(connection: Connection, template_id: str, now: datetime) -> None:
+    """Note that a template has changed."""
+    connection.execute(update(templates).where(_is(template_id)).values(updated_at=now))
+
+
+def publish(connection: Connection, template_id: str, public: bool, now: datetime) -> None:
+    connection.execute(update(templates).where(_is(template_id)).values(public=public, updated_at=now))
+
+
+def remove(connection: Connection, template_id: str) -> None:
+    """Delete a template with its builds and tags."""
+    connection.execute(delete(templates).where(_is(template_id)))
+
+
+def remove_empty_trials(connection: Connection) -> None:
+    """Delete the templates that were only tried, and whose builds are gone."""
+    used = select(builds.c.build_id).where(builds.c.template_id == templates.c.template_id).exists()
+    connection.execute(delete(templates).where(templates.c.trial, ~used))
 
 
 def listing(connection: Connection, team_id: str, page: paging.Slice) -> paging.Page[Summary]:
-    wanted = _summaries().where(_seen_by(team_id))
+    wanted = _summaries().where(_seen_by(team_id), ~templates.c.trial)
     found = paging.rows(connection, wanted, templates.c.created_at, templates.c.template_id, page)
     return paging.Page(tuple(_summary(connection, row) for row in found.items), found.next)
 
@@ -111,6 +147,10 @@ def summary(connection: Connection, template_id: str) -> Summary:
     return _summary(connection, row)
 
 
+def _is(template_id: str) -> ColumnElement[bool]:
+    return templates.c.template_id == template_id
+
+
 def _named(reference: str) -> ColumnElement[bool]:
     return or_(templates.c.template_id == reference, templates.c.name == reference)
 
@@ -119,19 +159,18 @@ def _seen_by(team_id: str) -> ColumnElement[bool]:
     return or_(templates.c.team_id == team_id, templates.c.public)
 
 
-def _made() -> Select[Any]:
-    """What a template is made from, still without a condition."""
-    return select(builds, templates.c.name).join_from(builds, templates)
+def _of_template() -> ColumnElement[bool]:
+    return and_(builds.c.template_id == templates.c.template_id, ~builds.c.trial)
 
 
 def _best_build() -> ScalarSelect[str]:
     ready_first = (builds.c.status == Status.READY).desc()
-    wanted = select(builds.c.build_id).where(builds.c.template_id == templates.c.template_id)
+    wanted = select(builds.c.build_id).where(_of_template())
     return wanted.order_by(ready_first, builds.c.created_at.desc()).limit(1).scalar_subquery()
 
 
 def _summaries() -> Select[Any]:
-    count = select(func.count()).where(builds.c.template_id == templates.c.template_id).scalar_subquery()
+    count = select(func.count()).where(_of_template()).scalar_subquery()
     return select(templates, _best_build().label("best"), count.label("build_count"))
 
 
@@ -145,6 +184,7 @@ def _record(row: Row[Any]) -> Record:
 
 
 def _template(row: Row[Any]) -> Template:
+    settings = settings_of(row)
     return Template(
         template_id=row.template_id,
         name=row.name,
@@ -152,7 +192,9 @@ def _template(row: Row[Any]) -> Template:
         layers=tuple(row.layers),
         created_at=row.created_at,
         resources=resources_of(row),
-        env=row.env,
-        user=row.user,
-        workdir=row.workdir,
+        env=settings.env,
+        user=settings.user or "root",
+        workdir=settings.workdir,
+        start_cmd=settings.start_cmd,
+        ready_cmd=settings.ready_cmd,
     )

@@ -1,4 +1,4 @@
-"""Every test of the store runs on SQLite and, where the machine has it, on PostgreSQL."""
+"""Fixtures: a test that asks for a database runs on SQLite and, where the machine has it, on PostgreSQL."""
 
 import os
 import shutil
