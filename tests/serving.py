@@ -21,6 +21,7 @@ from berm.models import Template
 from berm.store import keys
 from berm.store.database import Database
 from berm.store.keys import Team
+from berm.templates.plan import Settings
 from tests.fakes import FakeNode
 
 T = TypeVar("T")
@@ -88,4 +89,4 @@ class Served:
 async def make_template(control: Control, team_id: str, name: str) -> Template:
     """A public template that is ready."""
     build = await control.templates.begin(team_id, name, public=True)
-    return await control.templates.finish(build, ["bottom", "top"], env={"LANG": "C.UTF-8"})
+    return await control.templates.finish(build, ["bottom", "top"], Settings({"LANG": "C.UTF-8"}, "user"))

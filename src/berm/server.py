@@ -82,10 +82,10 @@ async def serve(config: Config, ready: Callable[[], None]) -> None:
             server = _Server(uvicorn_config(gateway, host=config.host, port=config.port))
             server.listening = lambda: _listens(config, ready)
             team = await control.keys.first_team()
-            build = await begin_base(control.templates, team.team_id)
+            build = await begin_base(control.workshop.node, control.templates, team.team_id)
             tasks = [asyncio.ensure_future(_follow(node, gateway))]
             if build is not None:
-                tasks.append(asyncio.ensure_future(_base(control, node, build)))
+                tasks.append(asyncio.ensure_future(_base(control, build)))
             try:
                 await server.serve([listener])
             finally:
@@ -108,9 +108,10 @@ async def _control(config: Config) -> AsyncIterator[tuple[Control, LocalNode]]:
         await node.close()
 
 
-async def _base(control: Control, node: LocalNode, build: Build) -> None:
+async def _base(control: Control, build: Build) -> None:
     try:
-        await make_base(node, control.templates, build, control.config)
+        team = await control.keys.first_team()
+        await make_base(control.workshop, control.templates, team.team_id, build, control.config)
     except BermError as failure:
         log.error("the base template could not be made: %s", failure)
 

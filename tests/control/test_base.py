@@ -1,9 +1,8 @@
-import asyncio
 import os
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,72 +10,53 @@ import pytest
 from berm import config
 from berm.config import Config
 from berm.control import base
-from berm.control.keys import Keys
-from berm.control.templates import Templates
+from berm.control.control import Control
+from berm.control.provision import add_account, added_account
 from berm.errors import BermError, Code
 from berm.images import debian
-from berm.models import LogLine, Running, SandboxSpec
-from berm.store.database import Database
+from berm.models import Layer, Running, SandboxSpec
+from berm.node import layers
+from berm.node.interface import Command
+from berm.store.builds import Status
+from berm.templates.base import BASE_TEMPLATE
+from tests.control.conftest import Start
+from tests.fakes import Output, PoolNode
 from tests.images.oci import Registry, file, layer, running_registry, tree_layer
 from tests.images.small import busybox_rootfs
 
 pytestmark = pytest.mark.root
 
 
-class ChrootNode:
-    """A fake: a sandbox is a copy of its layer, and a command in it a chroot."""
+class ChrootNode(PoolNode):
+    """A sandbox is a copy of its layer, and a command in it a chroot."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._trees: dict[str, Path] = {}
-        self.specs: list[SandboxSpec] = []
+    def __init__(self, pool: Path) -> None:
+        super().__init__(pool)
+        self.program = self._chroot
 
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    def running(self) -> Mapping[str, Running]:
-        return {name: Running(name, "") for name in self._trees}
+    def tree(self, sandbox_id: str) -> Path:
+        return self.pool / "sandboxes" / sandbox_id
 
     async def create(self, spec: SandboxSpec) -> Running:
         (source,) = spec.layers
-        tree = self._directory / spec.sandbox_id
-        shutil.copytree(self.layer_path(source), tree, symlinks=True)
-        self._trees[spec.sandbox_id] = tree
-        self.specs.append(spec)
-        return Running(spec.sandbox_id, "")
+        shutil.copytree(self.layer_path(source), self.tree(spec.sandbox_id), symlinks=True)
+        return await super().create(spec)
 
-    async def kill(self, sandbox_id: str) -> bool:
-        tree = self._trees.pop(sandbox_id, None)
-        if tree:
-            shutil.rmtree(tree)
-        return tree is not None
-
-    async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
-        return ()
-
-    async def run(self, sandbox_id: str, command: Sequence[str], output: Callable[[str], None]) -> int:
-        done = chroot(self._trees[sandbox_id], command)
+    async def _chroot(self, spec: SandboxSpec, command: Command, output: Output) -> int:
+        done = chroot(self.tree(spec.sandbox_id), command.argv)
         for line in done.stdout.splitlines():
             output(line)
         return done.returncode
 
-    async def commit(self, sandbox_id: str) -> str:
-        name = f"layer-{sandbox_id}"
-        self._trees.pop(sandbox_id).rename(self.layer_path(name))
-        return name
-
-    def layer_path(self, name: str) -> Path:
-        return self._directory / "layers" / name
-
-    async def ended(self) -> AsyncIterator[str]:
-        await asyncio.Future[None]()
-        yield ""
+    async def commit(self, sandbox_id: str) -> Layer:
+        made = await super().commit(sandbox_id)
+        self.tree(sandbox_id).rename(layers.prepare(self.pool, made.name))
+        return made
 
 
 def chroot(tree: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     if not os.path.lexists(tree / command[0].lstrip("/")):
-        raise BermError(Code.INTERNAL, f"{command[0]} is not there")
+        raise BermError(Code.INVALID_ARGUMENT, f"command '{command[0]}' is not found")
     return subprocess.run(
         ["chroot", str(tree), *command],
         env={"PATH": "/bin:/usr/sbin:/usr/bin:/sbin"},
@@ -102,27 +82,18 @@ def small(registry: Registry, tmp_path: Path) -> str:
 
 @pytest.fixture
 def node(tmp_path: Path) -> ChrootNode:
-    return ChrootNode(tmp_path / "node")
+    return ChrootNode(tmp_path / "pool")
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'berm.db'}")
-    await opened.start()
-    yield opened
-    await opened.close()
+async def control(start: Start, node: ChrootNode) -> Control:
+    """As a server has it before it has made the base template."""
+    return await start(node)
 
 
 @pytest.fixture
-def templates(database: Database) -> Templates:
-    return Templates(database)
-
-
-@pytest.fixture
-async def team_id(database: Database, tmp_path: Path) -> str:
-    keys = Keys(database)
-    await keys.start(tmp_path / "key")
-    return (await keys.first_team()).team_id
+async def team_id(control: Control) -> str:
+    return (await control.keys.first_team()).team_id
 
 
 def configured(**changes: str) -> Config:
@@ -135,24 +106,24 @@ def nobody() -> str:
         return f"127.0.0.1:{taken.getsockname()[1]}/library/base:1"
 
 
-async def log_of(templates: Templates, team_id: str) -> list[str]:
-    build = (await templates.get(team_id, base.BASE)).build
-    return [line.message for line in await templates.lines(build.build_id, 0, 1000)]
+async def log_of(control: Control, team_id: str) -> list[str]:
+    build = (await control.templates.get(team_id, BASE_TEMPLATE)).build
+    return [line.message for line in await control.templates.lines(build.build_id, 0, 1000)]
 
 
-async def make_base(node: ChrootNode, templates: Templates, team_id: str, config: Config) -> None:
+async def make_base(control: Control, team_id: str, config: Config) -> None:
     """What a server does when it starts."""
-    build = await base.begin_base(templates, team_id)
+    build = await base.begin_base(control.workshop.node, control.templates, team_id)
     if build is not None:
-        await base.make_base(node, templates, build, config)
+        await base.make_base(control.workshop, control.templates, team_id, build, config)
 
 
 async def test_an_image_becomes_the_base(
-    small: str, node: ChrootNode, templates: Templates, team_id: str
+    small: str, node: ChrootNode, control: Control, team_id: str
 ) -> None:
-    await make_base(node, templates, team_id, configured(base_image=small))
+    await make_base(control, team_id, configured(base_image=small))
 
-    template = await templates.resolve(team_id, base.BASE)
+    template = await control.templates.resolve(team_id, BASE_TEMPLATE)
     image, additions = template.layers
     assert image.startswith("img-")
     assert template.env == {"PATH": "/bin", "LANG": "C"}
@@ -163,92 +134,117 @@ async def test_an_image_becomes_the_base(
 
 
 async def test_the_sandbox_it_is_made_in_is_root_without_internet(
-    small: str, node: ChrootNode, templates: Templates, team_id: str
+    small: str, node: ChrootNode, control: Control, team_id: str
 ) -> None:
-    await make_base(node, templates, team_id, configured(base_image=small))
-    (spec,) = node.specs
-    assert (spec.user, spec.allow_internet) == ("root", False)
+    await make_base(control, team_id, configured(base_image=small))
+    (spec,) = node.specs.values()
+    assert (spec.user, spec.allow_internet, spec.kept) == ("root", False, True)
     assert spec.access_token
 
 
 async def test_the_log_tells_how_it_goes(
-    small: str, node: ChrootNode, templates: Templates, team_id: str
+    small: str, node: ChrootNode, control: Control, team_id: str
 ) -> None:
-    await make_base(node, templates, team_id, configured(base_image=small))
-    lines = await log_of(templates, team_id)
+    await make_base(control, team_id, configured(base_image=small))
+    lines = await log_of(control, team_id)
     assert lines[0].startswith("Pulling ")
-    assert lines[-1] == "Added user with uid 1000"
+    assert "Adding the user" in lines
+    assert lines[-2:] == [
+        "Added user with uid 1000",
+        "No sudo: this image has none, and it cannot be installed",
+    ]
+
+
+async def test_its_layers_are_recorded_once_they_are_on_disk(
+    small: str, node: ChrootNode, control: Control, team_id: str
+) -> None:
+    await make_base(control, team_id, configured(base_image=small))
+    image, additions = (await control.templates.resolve(team_id, BASE_TEMPLATE)).layers
+    assert additions in node.settled
+    assert await control.workshop.remembers(team_id, image)
 
 
 async def test_a_base_that_is_ready_is_kept(
-    small: str, node: ChrootNode, templates: Templates, team_id: str
+    small: str, node: ChrootNode, control: Control, team_id: str
 ) -> None:
-    await make_base(node, templates, team_id, configured(base_image=small))
-    made = await templates.resolve(team_id, base.BASE)
-    await make_base(node, templates, team_id, configured(base_image=nobody()))
-    assert await templates.resolve(team_id, base.BASE) == made
+    await make_base(control, team_id, configured(base_image=small))
+    made = await control.templates.resolve(team_id, BASE_TEMPLATE)
+    await make_base(control, team_id, configured(base_image=nobody()))
+    assert await control.templates.resolve(team_id, BASE_TEMPLATE) == made
+
+
+async def test_a_base_whose_layers_are_gone_is_made_again(
+    small: str, node: ChrootNode, control: Control, team_id: str
+) -> None:
+    await make_base(control, team_id, configured(base_image=small))
+    made = await control.templates.resolve(team_id, BASE_TEMPLATE)
+    await node.drop_layers(made.layers)
+    await make_base(control, team_id, configured(base_image=small))
+    again = await control.templates.resolve(team_id, BASE_TEMPLATE)
+    assert again.template_id == made.template_id
+    assert again.layers[0] == made.layers[0]
+    assert all(map(node.has_layer, again.layers))
 
 
 async def test_without_a_registry_debian_is_used_and_a_finished_layer_is_not_made_again(
-    node: ChrootNode, templates: Templates, team_id: str
+    node: ChrootNode, control: Control, team_id: str
 ) -> None:
-    busybox_rootfs(node.layer_path(debian.layer_name()))
-    await make_base(node, templates, team_id, configured(base_image=nobody(), debian_mirror="nowhere"))
-    template = await templates.resolve(team_id, base.BASE)
+    busybox_rootfs(await node.new_layer(debian.layer_name()))
+    await make_base(control, team_id, configured(base_image=nobody(), debian_mirror="nowhere"))
+    template = await control.templates.resolve(team_id, BASE_TEMPLATE)
     assert template.layers[0] == debian.layer_name()
     assert template.env == debian.CONFIG.env
-    assert "connection refused" in (await log_of(templates, team_id))[0]
+    assert "connection refused" in (await log_of(control, team_id))[0]
 
 
 async def test_an_image_that_was_pulled_is_not_pulled_again(
-    small: str, registry: Registry, node: ChrootNode, templates: Templates, team_id: str
+    small: str, registry: Registry, node: ChrootNode, control: Control, team_id: str
 ) -> None:
     registry.push("library/other:1", [layer([file("other")])])
     image = f"{registry.address}/library/other:1"
     with pytest.raises(BermError):
-        await make_base(node, templates, team_id, configured(base_image=image))
-    (pulled,) = (node.layer_path("any").parent).iterdir()
-    busybox_rootfs(pulled / "finished")
-    for part in (pulled / "finished").iterdir():
-        part.rename(pulled / part.name)
+        await make_base(control, team_id, configured(base_image=image))
+    (pulled,) = node.left()
+    busybox_rootfs(node.pool / pulled / "finished")
+    for part in (node.pool / pulled / "finished").iterdir():
+        part.rename(node.pool / pulled / "tree" / part.name)
 
-    await make_base(node, templates, team_id, configured(base_image=image))
-    template = await templates.resolve(team_id, base.BASE)
-    assert template.layers[0] == pulled.name
-    assert not any(line.startswith("Pulling") for line in await log_of(templates, team_id))
+    await make_base(control, team_id, configured(base_image=image))
+    template = await control.templates.resolve(team_id, BASE_TEMPLATE)
+    assert f"layers/{template.layers[0]}" == pulled
+    assert not any(line.startswith("Pulling") for line in await log_of(control, team_id))
 
 
 async def test_an_image_without_a_shell_is_refused(
-    registry: Registry, node: ChrootNode, templates: Templates, team_id: str
+    registry: Registry, node: ChrootNode, control: Control, team_id: str
 ) -> None:
     registry.push("library/shell-less:1", [layer([file("only")])])
     image = f"{registry.address}/library/shell-less:1"
-    with pytest.raises(BermError, match="/bin/sh did not run"):
-        await make_base(node, templates, team_id, configured(base_image=image))
-    build = (await templates.get(team_id, base.BASE)).build
-    assert build.reason and "use an image with a shell" in build.reason
-    assert build.reason_step == "base"
+    with pytest.raises(BermError, match="failed to add the account user: command '/bin/sh' is not found"):
+        await make_base(control, team_id, configured(base_image=image))
+    build = (await control.templates.get(team_id, BASE_TEMPLATE)).build
+    assert build.reason and "an image needs a shell, /bin/sh" in build.reason
+    assert (build.status, build.reason_step) == (Status.ERROR, "base")
     assert node.running() == {}
 
 
 async def test_a_failure_is_recorded_and_the_next_try_begins_anew(
-    small: str, node: ChrootNode, templates: Templates, team_id: str
+    small: str, control: Control, team_id: str
 ) -> None:
     with pytest.raises(BermError) as caught:
-        await make_base(node, templates, team_id, configured(base_image=f"{small}-missing"))
+        await make_base(control, team_id, configured(base_image=f"{small}-missing"))
     assert caught.value.code is Code.NOT_FOUND
     with pytest.raises(BermError, match="manifest unknown"):
-        await templates.resolve(team_id, base.BASE)
-    await make_base(node, templates, team_id, configured(base_image=small))
-    assert (await templates.resolve(team_id, base.BASE)).layers
+        await control.templates.resolve(team_id, BASE_TEMPLATE)
+    await make_base(control, team_id, configured(base_image=small))
+    assert (await control.templates.resolve(team_id, BASE_TEMPLATE)).layers
 
 
-async def test_what_a_killed_server_left_is_removed(
-    small: str, node: ChrootNode, templates: Templates, team_id: str
-) -> None:
-    left = node.layer_path(".partial-abc")
+async def test_what_a_killed_server_left_is_removed(node: ChrootNode, control: Control, team_id: str) -> None:
+    left = (await node.new_layer(debian.layer_name())).with_name(".partial-abc")
     (left / "tree").mkdir(parents=True)
-    await make_base(node, templates, team_id, configured(base_image=small))
+    with pytest.raises(BermError):
+        await make_base(control, team_id, configured(base_image=nobody(), debian_mirror="nowhere"))
     assert not left.exists()
 
 
@@ -257,8 +253,8 @@ def tree(tmp_path: Path) -> Path:
     return busybox_rootfs(tmp_path / "tree")
 
 
-def provision(tree: Path) -> str:
-    done = chroot(tree, ["/bin/sh", "-c", base.PROVISION])
+def provision(tree: Path, name: str = "user") -> str:
+    done = chroot(tree, add_account(name))
     assert done.returncode == 0, done.stdout
     return done.stdout
 
@@ -306,11 +302,18 @@ def test_a_home_that_waits_for_its_user_is_given_to_it(tree: Path) -> None:
     assert (tree / "home/user/notes").stat().st_uid == 1000
 
 
-def test_sudo_needs_no_password_where_it_exists(tree: Path) -> None:
-    provision(tree)
+NO_SUDO = "No sudo: this image has none, and it cannot be installed\n"
+
+
+def test_an_image_can_be_without_sudo(tree: Path) -> None:
+    assert provision(tree).endswith(NO_SUDO)
     assert not (tree / "etc/sudoers.d").exists()
+    assert "user:x:1000:1000::/home/user:/bin/bash" in passwd(tree)
+
+
+def test_sudo_needs_no_password_where_it_exists(tree: Path) -> None:
     (tree / "usr/bin/sudo").touch(0o755)
-    provision(tree)
+    assert "sudo" not in provision(tree)
     rule = tree / "etc/sudoers.d/user"
     assert rule.read_text() == "user ALL=(ALL:ALL) NOPASSWD: ALL\n"
     assert rule.stat().st_mode & 0o777 == 0o440
@@ -333,3 +336,83 @@ def test_a_bash_of_the_image_is_kept(tree: Path) -> None:
     (tree / "bin/bash").chmod(0o755)
     provision(tree)
     assert (tree / "bin/bash").read_text() == "#!/bin/sh\n"
+
+
+APT = "apt-get -o Acquire::Retries=0 update\napt-get install --yes --no-install-recommends sudo\n"
+INSTALLS = {
+    "apt-get": APT,
+    "apk": "apk add --no-cache sudo\n",
+    "dnf": "dnf install --assumeyes sudo\n",
+}
+
+
+def stand_in(tree: Path, name: str, script: str) -> None:
+    """A program of the image that notes how it is called."""
+    program = tree / "usr/bin" / name
+    program.write_text(f'#!/bin/sh\necho "{name} $*" >> /called\n{script}\n')
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize(("name", "calls"), INSTALLS.items())
+def test_sudo_is_installed_by_what_the_image_has(tree: Path, name: str, calls: str) -> None:
+    stand_in(tree, name, 'case "$*" in *sudo) touch /usr/bin/sudo; chmod 755 /usr/bin/sudo;; esac')
+    assert "No sudo" not in provision(tree)
+    assert (tree / "called").read_text() == calls
+    assert (tree / "etc/sudoers.d/user").exists()
+    provision(tree)
+    assert (tree / "called").read_text() == calls, "what is there is not installed again"
+
+
+@pytest.mark.parametrize(("name", "calls"), INSTALLS.items())
+def test_sudo_that_cannot_be_installed_is_told(tree: Path, name: str, calls: str) -> None:
+    (tree / "var/lib/apt/lists").mkdir(parents=True)
+    stand_in(tree, name, "echo it is offline\nexit 100")
+    assert provision(tree).endswith(f"it is offline\n{NO_SUDO}")
+    assert (tree / "called").read_text() == calls.partition("\n")[0] + "\n"
+    assert not (tree / "etc/sudoers.d").exists()
+    assert passwd(tree)[-1] == "user:x:1000:1000::/home/user:/bin/bash"
+
+
+def test_package_lists_are_not_left(tree: Path) -> None:
+    (tree / "var/lib/apt/lists").mkdir(parents=True)
+    stand_in(tree, "apt-get", "echo list > /var/lib/apt/lists/list")
+    provision(tree)
+    assert list((tree / "var/lib/apt/lists").iterdir()) == []
+
+
+def test_another_account_gets_a_home_and_no_sudo(tree: Path) -> None:
+    stand_in(tree, "apk", "")
+    (tree / "usr/bin/sudo").touch(0o755)
+    assert "Added worker with uid 1000" in provision(tree, "worker")
+    assert passwd(tree)[1:] == ["worker:x:1000:1000::/home/worker:/bin/bash"]
+    assert (tree / "etc/group").read_text().splitlines()[1:] == ["worker:x:1000:"]
+    assert (tree / "home/worker").stat().st_uid == 1000
+    assert not (tree / "called").exists()
+    assert not (tree / "etc/sudoers.d").exists()
+
+
+def test_accounts_are_side_by_side(tree: Path) -> None:
+    for name in ("worker", "user", "worker"):
+        provision(tree, name)
+    assert [line.split(":")[:3] for line in passwd(tree)[1:]] == [
+        ["worker", "x", "1000"],
+        ["user", "x", "1001"],
+    ]
+
+
+def test_an_account_that_was_there_is_left_as_it_is(tree: Path) -> None:
+    assert "Added" not in provision(tree, "root")
+    assert passwd(tree) == ["root:x:0:0:root:/root:/bin/sh"]
+
+
+@pytest.mark.parametrize("name", ["a b", "$(touch /hacked)", "*", "x;y"])
+def test_a_name_is_never_a_command(tree: Path, name: str) -> None:
+    provision(tree, name)
+    assert passwd(tree)[1:] == [f"{name}:x:1000:1000::/home/{name}:/bin/bash"]
+    assert not (tree / "hacked").exists()
+
+
+def test_the_command_says_whose_account_it_adds() -> None:
+    assert added_account(add_account()) == "user"
+    assert added_account(add_account("worker")) == "worker"
+    assert added_account(("/bin/sh", "-c", "true", "sh", "worker")) == ""

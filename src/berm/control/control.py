@@ -3,11 +3,19 @@
 from dataclasses import dataclass
 
 from berm.config import Config
+from berm.control.builds import Builds
+from berm.control.history import History
+from berm.control.images import Images
 from berm.control.keys import Keys
+from berm.control.layers import Layers
+from berm.control.metering import Metering
+from berm.control.products import Products
 from berm.control.reconcile import Reconciler
 from berm.control.sandboxes import Sandboxes
 from berm.control.templates import Templates
+from berm.control.workshop import Workshop
 from berm.node.interface import Node
+from berm.observability.metrics import Metrics
 from berm.store.database import Database
 
 
@@ -19,20 +27,33 @@ class Control:
     database: Database
     keys: Keys
     templates: Templates
+    history: History
+    builds: Builds
+    products: Products
+    workshop: Workshop
     sandboxes: Sandboxes
     reconciler: Reconciler
+    metering: Metering
 
     @classmethod
     def over(cls, database: Database, node: Node, config: Config) -> "Control":
-        templates = Templates(database)
+        metrics = Metrics()
+        templates = Templates(database, metrics)
+        workshop = Workshop(node, Layers(database))
+        images = Images(templates, workshop)
         reconciler = Reconciler(database, node)
         return cls(
             config=config,
             database=database,
             keys=Keys(database),
             templates=templates,
-            sandboxes=Sandboxes(database, node, templates, reconciler, config),
+            history=History(database),
+            products=Products(workshop, config.home / "work"),
+            workshop=workshop,
+            builds=Builds(node, templates, images, workshop, config),
+            sandboxes=Sandboxes(database, node, templates, reconciler, config, metrics=metrics),
             reconciler=reconciler,
+            metering=Metering(database, node, metrics),
         )
 
     async def start(self) -> None:
@@ -41,9 +62,12 @@ class Control:
         await self.keys.start(self.config.key_file)
         await self.reconciler.start()
         await self.sandboxes.start()
+        await self.products.start()
+        await self.builds.start()
 
     async def close(self) -> None:
         """Finish what was begun and let go of the database; sandboxes live on."""
+        await self.builds.close()
         await self.sandboxes.close()
         await self.reconciler.close()
         await self.keys.close()

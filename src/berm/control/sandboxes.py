@@ -1,12 +1,14 @@
 """Sandboxes: every rule about what may happen to them."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from berm import ids
 from berm.config import Config
+from berm.control import starting
 from berm.control.links import Links
 from berm.control.reconcile import Reconciler
 from berm.control.states import lifetime, now
@@ -15,6 +17,7 @@ from berm.control.templates import Templates
 from berm.errors import BermError, Code
 from berm.models import Endpoint, LogLine, Principal, Sandbox, SandboxSpec, State, Template
 from berm.node.interface import Node
+from berm.observability.metrics import Metrics
 from berm.store import paging
 from berm.store import sandboxes as store
 from berm.store.database import Database
@@ -43,13 +46,21 @@ class Sandboxes:
     """A team sees its own sandboxes only: those of others are NOT_FOUND, like those that have ended."""
 
     def __init__(
-        self, database: Database, node: Node, templates: Templates, reconciler: Reconciler, config: Config
+        self,
+        database: Database,
+        node: Node,
+        templates: Templates,
+        reconciler: Reconciler,
+        config: Config,
+        *,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._node = node
         self._templates = templates
         self._reconciler = reconciler
         self._config = config
+        self._metrics = metrics
         self._links = Links()
         self._tasks = Tasks()
         self._starting = 0
@@ -68,8 +79,8 @@ class Sandboxes:
         """Start a sandbox; it is recorded once it runs, and is undone if it cannot be recorded.
 
         With `once`, a repeated request is answered with the sandbox of the first. Raises what
-        `Templates.resolve` and `Node.create` raise, BermError INVALID_ARGUMENT for a timeout out of
-        range, RATE_LIMITED at the limit of sandboxes, KeyReusedError.
+        `Templates.resolve`, `Node.create` and `starting.start` raise, BermError INVALID_ARGUMENT for a
+        timeout out of range, RATE_LIMITED at the limit of sandboxes, KeyReusedError.
         """
         if once is None:
             return await self._tasks.finish(self._make(who, wanted, None))
@@ -140,10 +151,20 @@ class Sandboxes:
         return made or (await self._make(who, wanted, once), once.digest)
 
     async def _make(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
+        begun = time.monotonic()
+        try:
+            sandbox = await self._made(who, wanted, once)
+        except BermError as error:
+            self._metrics.sandbox_refused(error.code)
+            raise
+        self._metrics.sandbox_created(time.monotonic() - begun)
+        return sandbox
+
+    async def _made(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
         life = self._lifetime(wanted.timeout)
         template = await self._templates.resolve(who.team_id, wanted.template)
         spec = _spec(wanted, template)
-        await self._start(spec)
+        await self._start(spec, template)
         sandbox = _sandbox(who, wanted, template, spec, life)
         try:
             await self._database.run(store.add, sandbox, once)
@@ -154,7 +175,7 @@ class Sandboxes:
         await self._settle(sandbox)
         return sandbox
 
-    async def _start(self, spec: SandboxSpec) -> None:
+    async def _start(self, spec: SandboxSpec, template: Template) -> None:
         if len(self._node.running()) + self._starting >= self._config.max_sandboxes:
             raise BermError(
                 Code.RATE_LIMITED,
@@ -166,6 +187,15 @@ class Sandboxes:
             await self._node.create(spec)
         finally:
             self._starting -= 1
+        if template.start_cmd or template.ready_cmd:
+            await self._start_up(spec.sandbox_id, template)
+
+    async def _start_up(self, sandbox_id: str, template: Template) -> None:
+        try:
+            await starting.start(self._node, sandbox_id, template, self._config.ready_timeout)
+        except BaseException:
+            self._reconciler.put_down(sandbox_id)
+            raise
 
     async def _settle(self, sandbox: Sandbox) -> None:
         self._reconciler.expect(sandbox.end_at)
@@ -222,6 +252,8 @@ def _sandbox(
         metadata=wanted.metadata,
         access_token=spec.access_token,
         allow_internet=wanted.allow_internet,
+        build_id=template.build_id,
+        layers=spec.layers,
     )
 
 
