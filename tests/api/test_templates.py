@@ -102,3 +102,30 @@ def test_unknown_templates_and_builds_are_not_found(served: Served) -> None:
     check_error(served.client.get(path, params={"logsOffset": -1}), 400, "logsOffset is '-1'")
     check_error(served.client.get(path, params={"limit": 101}), 400, "limit is '101'")
     check_error(served.client.get(path, params={"level": "loud"}), 400, "level is 'loud'")
+
+
+def test_a_template_is_published_and_taken_back(served: Served) -> None:
+    served.call(make_template(served.control, served.team_id, "web"))
+    for public in (False, True):
+        response = served.client.patch("/v2/templates/web", json={"public": public})
+        assert (response.status_code, response.json()) == (200, {"names": ["web"]})
+        assert served.client.get("/templates/web").json()["public"] is public
+    assert served.client.patch("/templates/web", json={"public": False}).status_code == 200
+    assert served.client.get("/templates/web").json()["public"] is False
+    assert served.client.patch("/v2/templates/web", json={}).json() == {"names": ["web"]}
+    assert served.client.get("/templates/web").json()["public"] is False
+    check_error(served.client.patch("/v2/templates/none", json={"public": True}), 404, "not found")
+    check_error(served.client.patch("/v2/templates/web", json={"public": 1}), 400, "public is 1")
+    with served.connect(served.other_team_key()) as stranger:
+        check_error(stranger.patch("/v2/templates/base", json={"public": False}), 403, "another team")
+
+
+def test_a_template_is_deleted_once(served: Served) -> None:
+    made = served.call(make_template(served.control, served.team_id, "web"))
+    with served.connect(served.other_team_key()) as stranger:
+        check_error(stranger.delete("/templates/web"), 403, "belongs to another team")
+    response = served.client.delete(f"/templates/{made.template_id}")
+    assert (response.status_code, response.content) == (204, b"")
+    check_error(served.client.delete(f"/templates/{made.template_id}"), 404, "not found")
+    check_error(served.client.get("/templates/aliases/web"), 404, "not found")
+    check_error(served.client.post("/v2/sandboxes", json={"templateID": "web"}), 404, "not found")

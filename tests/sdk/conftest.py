@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from e2b import AsyncSandbox, Sandbox
+from e2b import AsyncSandbox, AsyncTemplate, Sandbox, Template
 
 from tests.instance import Instance
+from tests.sdk.building import Sdk
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +42,9 @@ async def asandbox() -> AsyncIterator[AsyncSandbox]:
     made = await AsyncSandbox.create(timeout=120)
     yield made
     await made.kill()
+
+
+@pytest.fixture(params=[Template, AsyncTemplate], ids=["sync", "async"])
+def sdk(request: pytest.FixtureRequest) -> Sdk:
+    """The template half of either SDK."""
+    return Sdk(request.param)

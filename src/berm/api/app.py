@@ -3,9 +3,10 @@
 from fastapi import FastAPI, Response
 from starlette.middleware import Middleware
 
-from berm.api import keys, later, sandboxes, templates
+from berm.api import builds, history, keys, later, metrics, plans, sandboxes, tags, templates, uploads
 from berm.api.errors import HANDLERS, Unexpected
 from berm.api.limits import BodyLimit, EncodedSlashes
+from berm.api.links import Links
 from berm.config import Config
 from berm.control.control import Control
 
@@ -20,9 +21,10 @@ def create_app(control: Control, config: Config) -> FastAPI:
     )
     app.state.control = control
     app.state.domain = config.public_domain
+    app.state.links = Links()
     app.add_api_route("/health", _health)
-    # later comes first: /sandboxes/metrics would be taken for a sandbox id.
-    for module in (later, sandboxes, templates, keys):
+    # /templates/tags would be taken for a template, and /sandboxes/metrics for a sandbox.
+    for module in (tags, later, sandboxes, builds, plans, history, uploads, templates, keys, metrics):
         app.include_router(module.router)
     return app
 

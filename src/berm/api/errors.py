@@ -34,6 +34,8 @@ RETRY_AFTER = {429: 1, 503: 2}
 """Seconds after which a client may try again."""
 
 _LONGEST_ECHO = 100
+_SECRET = frozenset(("auth", "fromImageRegistry", "secrets"))
+"""Fields whose content is not echoed, as errors end up in logs of clients."""
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +84,10 @@ def explain(errors: Sequence[Any]) -> str:
         return f"the body is not a JSON object ({first['msg']}; send it with Content-Type: application/json)"
     if first["type"] == "missing":
         return f"{where} is missing"
-    return f"{where} is {_echo(first['input'])}: {first['msg']}"
+    if first["type"] == "extra_forbidden":
+        return f"{where} is not a field of this call"
+    secret = not _SECRET.isdisjoint(first["loc"])
+    return f"{where} is {'wrong' if secret else _echo(first['input'])}: {first['msg']}"
 
 
 def _echo(value: object) -> str:

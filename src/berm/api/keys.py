@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from berm.api import wire
 from berm.api.auth import Caller
-from berm.api.requests import KeyName
+from berm.api.requests.keys import KeyName
+from berm.api.wire import keys as wire
 
 router = APIRouter()
 

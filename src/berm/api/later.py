@@ -1,62 +1,62 @@
-"""Calls of the E2B API that are known and not offered yet: they answer 501, not 404."""
+"""Calls of the E2B API that are known and not offered: they answer 501, not 404."""
+
+from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request
 
 from berm.errors import BermError, Code
 
+NOT_YET = "is not offered yet"
+OLD = "is not offered: it needs a Docker engine at the client, as `e2b template build` once did"
+
+_SAY = {OLD: "use POST /v3/templates, as `e2b template create` and `berm template build` do"}
+"""What to do instead."""
+
 CALLS = (
-    ("GET", "/teams/{id}/metrics"),
-    ("GET", "/teams/{id}/metrics/max"),
-    ("GET", "/sandboxes/metrics"),
-    ("GET", "/sandboxes/{id}/metrics"),
-    ("POST", "/sandboxes/{id}/pause"),
-    ("POST", "/sandboxes/{id}/resume"),
-    ("POST", "/sandboxes/{id}/fork"),
-    ("PUT", "/sandboxes/{id}/network"),
-    ("POST", "/sandboxes/{id}/snapshots"),
-    ("GET", "/snapshots"),
-    ("POST", "/templates"),
-    ("POST", "/v2/templates"),
-    ("POST", "/v3/templates"),
-    ("POST", "/templates/{id}"),
-    ("PATCH", "/templates/{id}"),
-    ("PATCH", "/v2/templates/{id}"),
-    ("DELETE", "/templates/{id}"),
-    ("GET", "/templates/{id}/files/{hash}"),
-    ("POST", "/templates/{id}/builds/{build}"),
-    ("POST", "/v2/templates/{id}/builds/{build}"),
-    ("GET", "/templates/{id}/builds/{build}/logs"),
-    ("GET", "/templates/{id}/tags"),
-    ("POST", "/templates/tags"),
-    ("DELETE", "/templates/tags"),
-    ("GET", "/nodes"),
-    ("GET", "/nodes/{id}"),
-    ("POST", "/nodes/{id}"),
-    ("POST", "/admin/teams/{id}/sandboxes/kill"),
-    ("GET", "/admin/sandboxes/running-counts"),
-    ("POST", "/admin/teams/{id}/builds/cancel"),
-    ("POST", "/admin/teams/{id}/api-keys"),
-    ("DELETE", "/admin/teams/{id}/api-keys/{key}"),
-    ("POST", "/access-tokens"),
-    ("DELETE", "/access-tokens/{id}"),
-    ("GET", "/volumes"),
-    ("POST", "/volumes"),
-    ("GET", "/volumes/{id}"),
-    ("DELETE", "/volumes/{id}"),
-    ("GET", "/secrets"),
-    ("POST", "/secrets"),
-    ("GET", "/secrets/{id}"),
-    ("POST", "/secrets/{id}"),
-    ("DELETE", "/secrets/{id}"),
+    ("GET", "/teams/{id}/metrics", NOT_YET),
+    ("GET", "/teams/{id}/metrics/max", NOT_YET),
+    ("GET", "/sandboxes/metrics", NOT_YET),
+    ("GET", "/sandboxes/{id}/metrics", NOT_YET),
+    ("POST", "/sandboxes/{id}/pause", NOT_YET),
+    ("POST", "/sandboxes/{id}/resume", NOT_YET),
+    ("POST", "/sandboxes/{id}/fork", NOT_YET),
+    ("PUT", "/sandboxes/{id}/network", NOT_YET),
+    ("POST", "/sandboxes/{id}/snapshots", NOT_YET),
+    ("GET", "/snapshots", NOT_YET),
+    ("POST", "/templates", OLD),
+    ("POST", "/templates/{id}", OLD),
+    ("POST", "/templates/{id}/builds/{build}", OLD),
+    ("GET", "/nodes", NOT_YET),
+    ("GET", "/nodes/{id}", NOT_YET),
+    ("POST", "/nodes/{id}", NOT_YET),
+    ("POST", "/admin/teams/{id}/sandboxes/kill", NOT_YET),
+    ("GET", "/admin/sandboxes/running-counts", NOT_YET),
+    ("POST", "/admin/teams/{id}/builds/cancel", NOT_YET),
+    ("POST", "/admin/teams/{id}/api-keys", NOT_YET),
+    ("DELETE", "/admin/teams/{id}/api-keys/{key}", NOT_YET),
+    ("POST", "/access-tokens", NOT_YET),
+    ("DELETE", "/access-tokens/{id}", NOT_YET),
+    ("GET", "/volumes", NOT_YET),
+    ("POST", "/volumes", NOT_YET),
+    ("GET", "/volumes/{id}", NOT_YET),
+    ("DELETE", "/volumes/{id}", NOT_YET),
+    ("GET", "/secrets", NOT_YET),
+    ("POST", "/secrets", NOT_YET),
+    ("GET", "/secrets/{id}", NOT_YET),
+    ("POST", "/secrets/{id}", NOT_YET),
+    ("DELETE", "/secrets/{id}", NOT_YET),
 )
-"""Method and path of each; a call that becomes offered is taken off this list."""
+"""Method and path of each, and what is said of it; a call that becomes offered is taken off this list."""
 
 router = APIRouter()
 
 
-async def not_offered(request: Request) -> None:
-    raise BermError(Code.NOT_OFFERED, f"{request.method} {request.url.path} is not offered yet")
+def _refuse(what: str) -> Callable[[Request], Awaitable[None]]:
+    async def refuse(request: Request) -> None:
+        raise BermError(Code.NOT_OFFERED, f"{request.method} {request.url.path} {what}", _SAY.get(what, ""))
+
+    return refuse
 
 
-for method, path in CALLS:
-    router.add_api_route(path, not_offered, methods=[method])
+for method, path, what in CALLS:
+    router.add_api_route(path, _refuse(what), methods=[method])

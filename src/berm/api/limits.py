@@ -1,12 +1,26 @@
 """What is checked of a request before any route sees it."""
 
+import re
 from urllib.parse import unquote
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY = 1024 * 1024
 """Most bytes in the body of a request."""
+
+MAX_PLAN = 16 * MAX_BODY
+"""The same where the body says what a build does, with the files that are in the plan itself."""
+
+# Some clients stop sending at the first sign of an answer, and lose it with their connection: those with no
+# more than this left are let finish first, as Go's server does.
+_MAX_UNWANTED = 256 * 1024
+
+_PLANS = re.compile(r"/berm/plan|/(berm|v2)/templates/[^/]+/builds/[^/]+")
+
+UPLOADS = "/uploads/"
+"""Where the path of what is not limited here begins: the route has a limit of its own, and keeps nothing."""
 
 
 class BodyLimit:
@@ -16,17 +30,46 @@ class BodyLimit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        seen = 0
+        length = Headers(scope=scope).get("content-length", "0")
+        body = _Body(receive, _most(scope["path"]), int(length) if length.isdecimal() else 0)
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > MAX_BODY:
-                raise HTTPException(413, f"the body is larger than {MAX_BODY} bytes")
-            return message
+        async def answer(message: Message) -> None:
+            if message.get("status", 0) >= 400:
+                await body.discard()
+            await send(message)
 
-        await self._app(scope, counted, send)
+        await self._app(scope, body.receive, answer)
+
+
+class _Body:
+    """A body as it comes; the length is the one that was announced, 0 if none was."""
+
+    def __init__(self, receive: Receive, most: int | None, length: int) -> None:
+        self._receive = receive
+        self._most = most
+        self._length = length
+        self._taken = 0
+        self._over = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        self._over = not message.get("more_body", False)
+        if self._most is not None and self._taken > self._most:
+            raise HTTPException(413, f"the body is larger than {self._most} bytes")
+        return message
+
+    async def discard(self) -> None:
+        """Take what is left, if it is little, before an error is answered."""
+        self._most, most = None, self._taken + _MAX_UNWANTED
+        while not self._over and max(self._taken, self._length) <= most:
+            await self.receive()
+
+
+def _most(path: str) -> int | None:
+    if path.startswith(UPLOADS):
+        return None
+    return MAX_PLAN if _PLANS.fullmatch(path) else MAX_BODY
 
 
 class EncodedSlashes:

@@ -7,8 +7,10 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
 
 from berm import ids
-from berm.api import paging, requests, wire
+from berm.api import paging
 from berm.api.auth import Call, Caller
+from berm.api.requests import sandboxes as requests
+from berm.api.wire import sandboxes as wire
 from berm.models import Sandbox, State
 from berm.store.paging import Slice
 from berm.store.sandboxes import Filter, Once

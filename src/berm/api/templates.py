@@ -2,15 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator
 
-from berm.api import paging, wire
-from berm.api.auth import Caller
+from berm.api import paging
+from berm.api.auth import Call, Caller
 from berm.api.limits import unescape
-from berm.api.requests import BuildLogQuery
+from berm.api.requests.templates import UpdateTemplate
+from berm.api.wire import templates as wire
 from berm.store.paging import Slice
+from berm.store.templates import Record
 
 router = APIRouter()
 
@@ -44,11 +46,26 @@ async def find_alias(alias: Reference, call: Caller) -> Response:
     return JSONResponse({"templateID": record.template_id, "public": record.public})
 
 
-@router.get("/templates/{reference}/builds/{build_id}/status")
-async def build_status(
-    reference: Reference, build_id: str, query: Annotated[BuildLogQuery, Query()], call: Caller
-) -> Response:
+@router.delete("/templates/{reference}")
+async def delete(reference: Reference, call: Caller) -> Response:
+    await call.control.builds.delete(call.who, reference)
+    return Response(status_code=204)
+
+
+@router.patch("/templates/{reference}")
+async def update_v1(reference: Reference, body: UpdateTemplate, call: Caller) -> Response:
+    await _update(reference, body, call)
+    return JSONResponse({})
+
+
+@router.patch("/v2/templates/{reference}")
+async def update(reference: Reference, body: UpdateTemplate, call: Caller) -> Response:
+    record = await _update(reference, body, call)
+    return JSONResponse({"names": [record.name]})
+
+
+async def _update(reference: str, body: UpdateTemplate, call: Call) -> Record:
     templates = call.control.templates
-    build = await templates.build(call.who.team_id, reference, build_id)
-    lines = await templates.lines(build_id, query.logs_offset, query.limit, query.level)
-    return JSONResponse(wire.build_info(build, lines))
+    if body.public is None:
+        return await templates.get_own(call.who.team_id, reference)
+    return await templates.update(call.who.team_id, reference, public=body.public)

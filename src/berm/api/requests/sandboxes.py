@@ -1,31 +1,20 @@
-"""The E2B requests: bodies and queries as pydantic models, and what they ask of control."""
+"""The E2B requests about sandboxes, and what they ask of control."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, unquote
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from berm.api.wire import EVERYWHERE, Json
+from berm.api.requests.common import Body, Level, Query, Seconds, Text, Variable, millis, utc
+from berm.api.wire.common import Json
+from berm.api.wire.sandboxes import EVERYWHERE
 from berm.control.sandboxes import NewSandbox
 from berm.errors import BermError, Code
 from berm.models import LogLine, State
 from berm.observability.logs import at_least, known_level
 from berm.store.sandboxes import Filter
-
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=128)]
-Variable = Annotated[str, StringConstraints(pattern=r"^[^=\x00]+$")]
-Level = Literal["debug", "info", "warn", "error"]
-Seconds = Annotated[int, Field(ge=0)]
-
-
-class Body(BaseModel):
-    """Exact types, so "300" is no number. The published schemas are open: unknown fields may be sent."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", alias_generator=to_camel)
 
 
 class Network(Body):
@@ -87,10 +76,6 @@ class Refresh(Body):
     duration: Annotated[int, Field(ge=0, le=3600)] | None = None
 
 
-class KeyName(Body):
-    name: Name
-
-
 _NOT_YET: tuple[tuple[str, Callable[[CreateSandbox], object]], ...] = (
     ("autoPause", lambda b: b.auto_pause),
     ("autoResume.enabled", lambda b: b.auto_resume and b.auto_resume.enabled),
@@ -131,17 +116,9 @@ def _pairs(text: str) -> dict[str, str]:
     return {unquote(key): unquote(value) for key, value in pairs}
 
 
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def _split(texts: list[str]) -> list[str]:
     """Lists are joined by commas in one parameter; one parameter for each item is fine too."""
     return [item for text in texts for item in text.split(",")]
-
-
-class Query(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel)
 
 
 class ListSandboxesV1(Query):
@@ -153,9 +130,9 @@ class ListSandboxesV1(Query):
 class ListSandboxes(ListSandboxesV1):
     """GET /v2/sandboxes, without its paging."""
 
-    state: Annotated[list[State], BeforeValidator(_split)] = list(State)
+    state: Annotated[list[State], BeforeValidator(_split)] = Field(default_factory=lambda: list(State))
     order: Literal["asc", "desc"] = "desc"
-    started_after: Annotated[datetime, AfterValidator(_utc)] | None = None
+    started_after: Annotated[datetime, AfterValidator(utc)] | None = None
     template: Text | None = None
 
     def filter(self) -> Filter:
@@ -169,7 +146,7 @@ class LogQueryV1(Query):
     limit: Annotated[int, Field(ge=0)] = 1000
 
     def select(self, lines: Iterable[LogLine]) -> list[LogLine]:
-        return [line for line in lines if _millis(line) >= self.start][: self.limit]
+        return [line for line in lines if millis(line.timestamp) >= self.start][: self.limit]
 
 
 class LogQuery(Query):
@@ -188,21 +165,9 @@ class LogQuery(Query):
 
     def _wants(self, line: LogLine) -> bool:
         severe = known_level(line.level) in at_least(self.level)
-        return severe and self.search in line.message and self._reaches(_millis(line))
+        return severe and self.search in line.message and self._reaches(millis(line.timestamp))
 
     def _reaches(self, millis: float) -> bool:
         if self.cursor is None:
             return True
         return millis >= self.cursor if self.direction == "forward" else millis <= self.cursor
-
-
-class BuildLogQuery(Query):
-    """GET /templates/{templateID}/builds/{buildID}/status."""
-
-    logs_offset: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    limit: Annotated[int, Field(ge=0, le=100)] = 100
-    level: Level = "debug"
-
-
-def _millis(line: LogLine) -> float:
-    return line.timestamp.timestamp() * 1000

@@ -1,0 +1,32 @@
+"""What the bodies and queries of different calls have in common."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$", max_length=128)]
+Variable = Annotated[str, StringConstraints(pattern=r"^[^=\x00]+$")]
+Level = Literal["debug", "info", "warn", "error"]
+Seconds = Annotated[int, Field(ge=0)]
+
+
+class Body(BaseModel):
+    """Exact types, so "300" is no number. The published schemas are open: unknown fields may be sent."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", alias_generator=to_camel)
+
+
+class Query(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+def utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def millis(moment: datetime) -> float:
+    """Since 1970."""
+    return moment.timestamp() * 1000

@@ -1,0 +1,83 @@
+"""The E2B answers about sandboxes as plain dicts, named after their schemas in the OpenAPI file."""
+
+import json
+from collections.abc import Iterable
+
+from berm.api.wire.common import Json, instant, printable
+from berm.models import ENVD_VERSION, LogLine, Sandbox
+from berm.observability.logs import known_level
+
+CLIENT_ID = "berm"
+"""Required in answers and without meaning: every sandbox is reached through this server."""
+
+EVERYWHERE = "0.0.0.0/0"
+"""What a sandbox without internet is denied."""
+
+
+def sandbox(sandbox: Sandbox, domain: str) -> Json:
+    """`Sandbox`: what create and connect answer."""
+    return {
+        "templateID": sandbox.template_id,
+        "sandboxID": sandbox.sandbox_id,
+        "alias": sandbox.template_name,
+        "clientID": CLIENT_ID,
+        "envdVersion": ENVD_VERSION,
+        **_token(sandbox),
+        "domain": domain,
+    }
+
+
+def listed(sandbox: Sandbox) -> Json:
+    """`ListedSandbox`."""
+    return {
+        "templateID": sandbox.template_id,
+        "alias": sandbox.template_name,
+        "sandboxID": sandbox.sandbox_id,
+        "clientID": CLIENT_ID,
+        "startedAt": instant(sandbox.started_at),
+        "endAt": instant(sandbox.end_at),
+        "cpuCount": sandbox.resources.cpu_count,
+        "memoryMB": sandbox.resources.memory_mb,
+        "diskSizeMB": sandbox.resources.disk_mb,
+        "metadata": dict(sandbox.metadata),
+        "state": sandbox.state,
+        "envdVersion": ENVD_VERSION,
+    }
+
+
+def detail(sandbox: Sandbox, domain: str) -> Json:
+    """`SandboxDetail`."""
+    denied = [EVERYWHERE] if sandbox.allow_internet is False else []
+    return {
+        **listed(sandbox),
+        **_token(sandbox),
+        "domain": domain,
+        "allowInternetAccess": sandbox.allow_internet,
+        "network": {"allowPublicTraffic": True, "allowOut": [], "denyOut": denied},
+        "lifecycle": {"onTimeout": "kill", "autoResume": False},
+    }
+
+
+def _token(sandbox: Sandbox) -> Json:
+    return {"envdAccessToken": sandbox.access_token} if sandbox.access_token else {}
+
+
+def log_entry(line: LogLine) -> Json:
+    """`SandboxLogEntry`. Text from a sandbox may hold what UTF-8 cannot."""
+    return {
+        "timestamp": instant(line.timestamp),
+        "level": known_level(line.level),
+        "message": printable(line.message),
+        "fields": {printable(k): printable(v) for k, v in line.fields.items()},
+    }
+
+
+def log_lines(entries: Iterable[Json]) -> list[Json]:
+    """`SandboxLog`: every entry once more, as a line of JSON."""
+    return [
+        {
+            "timestamp": e["timestamp"],
+            "line": json.dumps({**e["fields"], "level": e["level"], "message": e["message"]}),
+        }
+        for e in entries
+    ]
