@@ -1,7 +1,7 @@
 """A small client of the control plane: path segments in, JSON out, every failure a BermError."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +29,9 @@ _CODES = {
     504: Code.TIMED_OUT,
     507: Code.NO_SPACE,
 }
+
+_LONG = httpx.Timeout(60, read=600)
+"""For answers that the server has to prepare."""
 
 _BODY_LIMIT = 64 * 1024
 """How much of an error's body is read, in bytes."""
@@ -115,12 +118,14 @@ class Client(Session):
         body: JSON | None = None,
         query: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        url = "/".join((self.url, *(quote(segment, safe="") for segment in path)))
         with translated(self.url):
-            response = self._http.request(method, url, json=body, params=query)
+            response = self._http.request(method, self._address(path), json=body, params=query)
         if response.is_error:
             raise self._error(response)
         return response
+
+    def _address(self, path: Sequence[str]) -> str:
+        return "/".join((self.url, *(quote(segment, safe="") for segment in path)))
 
     def _error(self, response: httpx.Response) -> BermError:
         error = status_error(response)
@@ -132,10 +137,36 @@ class Client(Session):
         return _json(self._request("GET", path, query=query))
 
     def post(self, *path: str, body: JSON) -> Any:
-        return _json(self._request("POST", path, body))
+        """The answer's JSON; None if it has no body."""
+        response = self._request("POST", path, body)
+        return _json(response) if response.content else None
 
-    def delete(self, *path: str) -> None:
-        self._request("DELETE", path)
+    def delete(self, *path: str, body: JSON | None = None) -> None:
+        self._request("DELETE", path, body)
+
+    @contextmanager
+    def download(self, *path: str, query: Mapping[str, str] | None = None) -> Iterator[httpx.Response]:
+        """An answer that may be long, as a response to iterate over."""
+        with (
+            translated(self.url),
+            self._http.stream("GET", self._address(path), params=query, timeout=_LONG) as response,
+        ):
+            if response.is_error:
+                raise read_error(response)
+            yield response
+
+    def upload(self, url: str, body: Iterable[bytes], length: int, shown: Callable[[int], None]) -> None:
+        """Send bytes to a link that authorises itself; our key is not for whom it leads to."""
+        with translated(url):
+            response = httpx.put(
+                url,
+                content=_counted(body, shown),
+                headers={"Content-Length": str(length)},
+                timeout=_LONG,
+                trust_env=False,
+            )
+        if response.is_error:
+            raise status_error(response)
 
     def pages(self, *path: str, query: Mapping[str, str] | None = None) -> Iterator[JSON]:
         """Every item of a paged list, asking for the next page when it is needed."""
@@ -147,6 +178,12 @@ class Client(Session):
             if not token:
                 return
             asked["nextToken"] = token
+
+
+def _counted(body: Iterable[bytes], shown: Callable[[int], None]) -> Iterator[bytes]:
+    for piece in body:
+        yield piece
+        shown(len(piece))
 
 
 def _json(response: httpx.Response) -> Any:

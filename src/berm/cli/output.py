@@ -66,6 +66,26 @@ def _rich_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Console().print(shown)
 
 
+def size(count: int | None) -> str:
+    """Bytes for a person, in powers of 1024."""
+    if count is None:
+        return ""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if units[0] == "B" else f"{value:.1f} {units[0]}"
+
+
+def duration(milliseconds: float | None) -> str:
+    """A time for a person."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1000
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Progress]:
     """A bar on stderr for a transfer of `total` bytes, if a person is looking; else nothing."""

@@ -2,7 +2,6 @@
 
 import shlex
 import socket
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
@@ -18,15 +17,10 @@ from berm.cli.sandboxes import end
 from berm.cli.target import local_key, target
 from berm.config import Config
 from berm.errors import BermError, Code
+from berm.templates.base import BASE_TEMPLATE
 
 if TYPE_CHECKING:
     from berm.cli.client import JSON, Client
-
-BASE = "base"
-"""The template that a new server makes for itself."""
-
-_POLL_SECONDS = 0.2
-_BUILDING = ("building", "waiting")
 
 
 def up(
@@ -67,7 +61,7 @@ def _local_api(settings: Config, url: str) -> "Client":
 
 def _wait_for_base(settings: Config, url: str) -> None:
     with _local_api(settings, url) as api:
-        template = _template(api.get("templates"), BASE)
+        template = _template(api.get("templates"), BASE_TEMPLATE)
         if template and template.get("buildStatus") != "ready":
             with output.activity("Making the base template; this happens once"):
                 _follow(api, template)
@@ -81,18 +75,10 @@ def _template(templates: "Iterable[JSON]", name: str) -> "JSON | None":
 
 def _follow(api: "Client", template: "JSON") -> None:
     """Note the build's log as it grows, until it is over. Raises BermError if the build failed."""
-    path = ("templates", template["templateID"], "builds", template["buildID"], "status")
-    offset = 0
-    while True:
-        status = api.get(*path, query={"logsOffset": str(offset)})
-        entries = status.get("logEntries", [])
-        for entry in entries:
-            output.note(str(entry.get("message", "")))
-        offset += len(entries)
-        if not entries and status["status"] not in _BUILDING:
-            return _finish(status)
-        if not entries:
-            time.sleep(_POLL_SECONDS)  # the protocol offers no event for this
+    from berm.cli import template_log  # noqa: PLC0415 - see Target.api
+
+    path = ("templates", template["templateID"], "builds", template["buildID"])
+    _finish(template_log.follow(api, path, lambda entry: output.note(str(entry.get("message", "")))))
 
 
 def _finish(status: "JSON") -> None:

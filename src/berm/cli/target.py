@@ -40,6 +40,16 @@ class Target:
             )
         return local_key(self.config)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine, as far as its address tells."""
+        return _host(self.client.url) in _LOOPBACK
+
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody chose the server: else it is this machine's, which need not run."""
+        return self.client.url != self.config.url
+
     def api(self) -> "Client":
         from berm.cli.client import Client  # noqa: PLC0415 - httpx takes 120 ms that `berm env` need not wait for
 

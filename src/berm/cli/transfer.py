@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import httpx
+
 from berm.cli import processes
 from berm.cli.client import JSON
 from berm.cli.envd import Agent
@@ -78,25 +80,29 @@ def _is_directory(agent: Agent, path: str) -> bool:
 
 
 def _read_to(agent: Agent, source: str, file: BinaryIO) -> None:
-    name = Path(source).name
     with agent.read(source) as response:
-        length = response.headers.get("content-length", "")
-        with progress(name, int(length) if length.isdecimal() else None) as shown:
-            for data in response.iter_bytes(_CHUNK):
-                file.write(data)
-                shown(len(data))
+        receive(response, file, Path(source).name)
     file.flush()
+
+
+def receive(response: httpx.Response, file: BinaryIO, label: str) -> None:
+    """Write a streamed response's body to a file, with progress for a person."""
+    length = response.headers.get("content-length", "")
+    with progress(label, int(length) if length.isdecimal() else None) as shown:
+        for data in response.iter_bytes(_CHUNK):
+            file.write(data)
+            shown(len(data))
 
 
 def _download_file(agent: Agent, source: str, target: Path) -> None:
     if target.is_dir():
         target /= Path(source).name
-    with _replacing(target) as file:
+    with replacing(target) as file:
         _read_to(agent, source, file)
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
+def replacing(target: Path) -> Iterator[BinaryIO]:
     """Write beside the target and rename at the end, so a broken transfer leaves no half a file."""
     if target.exists() and not target.is_file():
         with target.open("wb") as file:  # a device or a pipe is written to, not replaced
