@@ -36,6 +36,7 @@ bench: .venv/installed ## Measure, beside the other ways of starting a sandbox o
 	@PYTHON=$(PYTHON) tools/install-packages bench
 	$(BERM) up
 	@eval "$$($(BERM) env)" && .venv/bin/python -m bench $(BENCH)
+	@eval "$$($(BERM) env)" && .venv/bin/python -m bench.templates
 
 lock: .venv/installed ## Choose the newest versions of all dependencies and pin them
 	.venv/bin/pip install --quiet uv

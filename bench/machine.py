@@ -16,6 +16,7 @@ from berm.config import Config, load
 from berm.control.keys import Keys
 from berm.control.templates import Templates
 from berm.launcher import cgroup, syscalls
+from berm.node import layers
 from berm.node.daemon import instance
 from berm.store.database import Database
 
@@ -73,9 +74,9 @@ def hide_mounts() -> None:
 @contextmanager
 def base_rootfs() -> Iterator[Path]:
     """The base template's layers as one read-only directory, for the ways that want one."""
-    layers = [str(config().pool_dir / "layers" / name) for name in reversed(asyncio.run(_base_layers()))]
+    trees = [str(layers.path(config().pool_dir, name)) for name in reversed(asyncio.run(_base_layers()))]
     with tempfile.TemporaryDirectory(prefix="berm-bench-") as directory:
-        options = f"ro,lowerdir={':'.join(layers)}"
+        options = f"ro,lowerdir={':'.join(trees)}"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, directory], check=True)
         try:
             yield Path(directory)
