@@ -65,6 +65,18 @@ def test_from_nothing(folder: Folder, image: str) -> None:
     assert folder.run("cat /f") == "x"
 
 
+def test_what_is_pushed_can_be_built_on(folder: Folder, registry: Registry, image: str) -> None:
+    folder.write(f"FROM {image}\nENV WHO=me\nWORKDIR /made\nRUN echo one > one && echo two > two && rm one\n")
+    folder.build()
+    pushed = f"{registry.address}/pushed:1"
+
+    folder.berm.berm("template", "export", folder.name, "--push", f"docker://{pushed}")
+
+    folder.write(f"FROM {pushed}\nRUN echo $WHO >> two\n")
+    folder.build()
+    assert folder.run("pwd; ls; cat two") == "/made\ntwo\ntwo\nme\n"
+
+
 def test_a_full_storage_fails_the_step_and_not_the_next_build(folder: Folder, image: str) -> None:
     folder.write(f"FROM {image}\nRUN dd if=/dev/urandom of=/big bs=1M count=4000\n", toml="disk_mb = 8192\n")
 

@@ -1,15 +1,16 @@
 """Builds over a real database and a node in memory: what is done, what is cached, what is recorded."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from berm.control.control import Control
 from berm.control.preview import StepState
 from berm.errors import BermError, Code
-from berm.models import Principal, SandboxSpec
+from berm.models import Principal, SandboxSpec, Template
 from berm.node.interface import Command
 from berm.store.builds import UNFINISHED, Build, Cause, Status
 from berm.templates.plan import Base, Copy, Health, Mount, Plan, Run, Settings, Stage, Step
@@ -466,3 +467,20 @@ async def test_layers_of_a_build_that_goes_on_are_kept(
     assert layers and set(node.layers()) == layers
     gate.open.set()
     assert (await ended(control, who, build)).status is Status.READY
+
+
+async def test_layers_are_kept_until_the_build_is_on_record(
+    control: Control, who: Principal, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = control.templates.finish
+
+    async def all_of(names: Collection[str]) -> Collection[str]:
+        return names
+
+    async def late(*values: Any, **options: Any) -> Template:
+        await control.workshop.collect(all_of)
+        return await finish(*values, **options)
+
+    monkeypatch.setattr(control.templates, "finish", late)
+    build = await made(control, who, plan(run("one")))
+    assert set(build.layers[2:]) <= set(node.layers())

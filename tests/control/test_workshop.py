@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from berm.control.control import Control
 from berm.control.layers import Layers
 from berm.control.workshop import Workshop
-from berm.models import Layer
+from berm.models import Layer, Principal
 from berm.store.database import Database
 from tests.fakes import FakeNode
 from tests.store.samples import OTHER_TEAM, TEAM, add_teams
@@ -253,3 +255,40 @@ async def test_old_files_are_removed(workshop: Workshop, node: FakeNode) -> None
     node.used = {"old": time.time() - 3 * day, "new": time.time() - day}
     await workshop.drop_old_files(2)
     assert node.files().keys() == {"new"}
+
+
+async def test_after_a_restart_of_the_machine_only_finished_builds_are_trusted(
+    control: Control, who: Principal, node: FakeNode, tmp_path: Path
+) -> None:
+    workshop, record = control.workshop, tmp_path / "boot"
+    template = await control.templates.resolve(who.team_id, "base")
+    with workshop.hold() as hold:
+        await workshop.keep("finished", who.team_id, Layer(template.layers[-1], 1), 1, hold)
+        await workshop.keep("unfinished", who.team_id, Layer("layer-x", 1), 1, hold)
+    node.layer_names |= {*template.layers, "layer-x"}
+
+    await workshop.start(record)
+    assert (await workshop.look(["finished", "unfinished"])).keys() == {"finished", "unfinished"}
+    await workshop.start(record)
+    assert (await workshop.look(["finished", "unfinished"])).keys() == {"finished", "unfinished"}
+
+    record.write_text("another boot")
+    await workshop.start(record)
+
+    assert (await workshop.look(["finished", "unfinished"])).keys() == {"finished"}
+
+
+async def test_a_directory_is_worked_in_by_one_at_a_time(workshop: Workshop) -> None:
+    inside: list[str] = []
+
+    async def work(name: str, *directories: str) -> None:
+        async with workshop.alone(directories):
+            inside.append(name)
+            await asyncio.sleep(0)
+            inside.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work("one", "a", "b"))
+        group.create_task(work("two", "b", "a"))
+
+    assert inside in (["one", "one", "two", "two"], ["two", "two", "one", "one"])

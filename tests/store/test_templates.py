@@ -53,10 +53,10 @@ async def test_what_a_build_made(database: Database) -> None:
     assert (made.start_cmd, made.ready_cmd) == ("serve", "curl")
 
 
-async def test_an_image_without_a_user_runs_as_root(database: Database) -> None:
+async def test_an_image_that_names_no_user_runs_as_ours(database: Database) -> None:
     build = await add_build(database, await add_template(database))
     await succeed(database, build, Made(("one",), Settings()))
-    assert (await database.run(store.made, build.build_id)).user == "root"
+    assert (await database.run(store.made, build.build_id)).user == "user"
 
 
 async def test_numbers_are_given_once(database: Database) -> None:

@@ -12,7 +12,7 @@ from berm.control.buildlog import BuildLog
 from berm.control.images import Ground, Images
 from berm.control.layers import CachedLayer
 from berm.control.schedule import Course, Task, bases, courses, needs
-from berm.control.steps import Ask, Stand, StepError, carry_out
+from berm.control.steps import Ask, Stand, StepError, carry_out, exclusive
 from berm.control.workshop import Hold, Workshop
 from berm.errors import BermError, Code
 from berm.images.registry import Login
@@ -127,7 +127,8 @@ class Building:
         begun = time.monotonic()
         output = self.log.step(task.step.name)
         try:
-            layer = await carry_out(self.workshop.node, action, stand, self.ask, output)
+            async with self.workshop.alone(exclusive(action, self.ask)):
+                layer = await carry_out(self.workshop.node, action, stand, self.ask, output)
         except StepError as error:
             raise StepError(error.message, task.step.name, error.hint) from error
         except BermError as error:

@@ -14,6 +14,7 @@ from berm.control.causes import ENDS, reason
 from berm.control.images import Images
 from berm.control.news import News
 from berm.control.preview import Preview, Previewer
+from berm.control.provision import ACCOUNT
 from berm.control.steps import Ask, files_name
 from berm.control.tasks import Tasks
 from berm.control.templates import Templates
@@ -26,9 +27,6 @@ from berm.store.builds import Build, BuildLine, Cause, Status
 from berm.templates import e2b
 from berm.templates.base import ResolvedImage
 from berm.templates.plan import Base, Plan, Settings
-
-_ACCOUNT = "user"
-"""Who commands run as where neither an image nor a template says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +214,10 @@ class Builds:
         except BaseException:
             await asyncio.shield(self._templates.note_steps(order.build.build_id, building.records))
             raise
-        settings = replace(plan.settings, user=plan.settings.user or _ACCOUNT)
-        await self._try(order, product, settings, lines)
+        await self._try(order, product, plan.settings, lines)
         if product.fresh:
             await self._node.settle()
-        return product, settings
+        return product, plan.settings
 
     async def _try(self, order: Order, product: Product, settings: Settings, lines: BuildLog) -> None:
         """Start a sandbox of what was made and see that it gets ready and is healthy."""
@@ -274,7 +271,7 @@ def _template(build: Build, product: Product, settings: Settings) -> Template:
         created_at=build.created_at,
         resources=build.resources,
         env=settings.env,
-        user=settings.user,
+        user=settings.user or ACCOUNT,
         workdir=settings.workdir,
         start_cmd=settings.start_cmd,
         ready_cmd=settings.ready_cmd,

@@ -62,6 +62,7 @@ class Control:
         await self.keys.start(self.config.key_file)
         await self.reconciler.start()
         await self.sandboxes.start()
+        await self.workshop.start(self.config.home / "boot")
         await self.products.start()
         await self.builds.start()
 

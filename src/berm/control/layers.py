@@ -34,6 +34,10 @@ class Layers:
         """Let no key stand for these layers."""
         await self._database.run(store.forget, names)
 
+    async def forget_unfinished(self) -> None:
+        """Let keys stand only for layers of builds that are ready."""
+        await self._database.run(store.forget_unfinished)
+
     async def unused(self, names: Collection[str], cache_days: int) -> frozenset[str]:
         """Those of the layers that no recorded build, no live sandbox and no key used lately refers to.
 

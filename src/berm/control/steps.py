@@ -57,6 +57,12 @@ class Stand:
     sources: Mapping[Base, tuple[str, ...]]
 
 
+def exclusive(action: Action, ask: Ask) -> list[str]:
+    """The kept directories that nobody else may use meanwhile (`sharing=locked` or `private` of a cache)."""
+    mounts = action.mounts if isinstance(action, Run) else ()
+    return [ask.cache(m.id or m.target) for m in mounts if m.kind == "cache" and m.sharing != "shared"]
+
+
 async def carry_out(node: Node, action: Action, stand: Stand, ask: Ask, output: Output) -> Layer:
     """Make the layer of one action. Raises BermError; StepError's `step` is left empty here."""
     match action:

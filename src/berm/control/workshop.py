@@ -4,11 +4,15 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
 
 from berm.control.layers import CachedLayer, Layers
 from berm.models import Layer
 from berm.node.interface import Node
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Hold:
@@ -33,11 +37,21 @@ class Workshop:
     def __init__(self, node: Node, cache: Layers) -> None:
         self.node = node
         self._cache = cache
-        self._making: dict[str, asyncio.Lock] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
         self._users: Counter[str] = Counter()
         self._held: Counter[str] = Counter()
         self._before: dict[str, Collection[str]] = {}
         self._shelf = asyncio.Lock()
+
+    async def start(self, record: Path) -> None:
+        """Trust no layer that may not have reached the disk when the machine went down.
+
+        Layers are written out when a build is finished; `record` is a file that remembers the machine's boot
+        (random(4): boot_id).
+        """
+        if _is_another_boot(record):
+            await self._cache.forget_unfinished()
+        _remember_boot(record)
 
     @contextmanager
     def hold(self) -> Iterator[Hold]:
@@ -50,15 +64,29 @@ class Workshop:
     @asynccontextmanager
     async def making(self, key: str) -> AsyncIterator[None]:
         """Be the only one who makes the layer of a key; hold it before the block ends, or it is collected."""
-        lock = self._making.setdefault(key, asyncio.Lock())
-        self._users[key] += 1
+        async with self._locked(key), self._unheld(key):
+            yield
+
+    @asynccontextmanager
+    async def alone(self, names: Collection[str]) -> AsyncIterator[None]:
+        """Be the only one who works in these kept directories."""
+        async with AsyncExitStack() as held:
+            # All take them in the same order, so nobody waits for somebody who waits for him.
+            for name in sorted(set(names)):
+                await held.enter_async_context(self._locked(f"directory {name}"))
+            yield
+
+    @asynccontextmanager
+    async def _locked(self, name: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        self._users[name] += 1
         try:
-            async with lock, self._unheld(key):
+            async with lock:
                 yield
         finally:
-            self._users[key] -= 1
-            if not self._users[key]:
-                del self._users[key], self._making[key]
+            self._users[name] -= 1
+            if not self._users[name]:
+                del self._users[name], self._locks[name]
 
     @asynccontextmanager
     async def _unheld(self, key: str) -> AsyncIterator[None]:
@@ -124,3 +152,11 @@ class Workshop:
 
 def _base_key(team_id: str, name: str) -> str:
     return f"base {team_id} {name}"
+
+
+def _is_another_boot(record: Path) -> bool:
+    return record.exists() and record.read_text() != _BOOT.read_text()
+
+
+def _remember_boot(record: Path) -> None:
+    record.write_text(_BOOT.read_text())

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select, update
 
 from berm.models import Layer
+from berm.store.builds import Status
 from berm.store.schema import builds, layers, sandboxes
 
 
@@ -49,6 +50,13 @@ def record(connection: Connection, key: str, team_id: str, cached: CachedLayer) 
 def forget(connection: Connection, names: Collection[str]) -> None:
     """Let no key stand for these layers."""
     connection.execute(delete(layers).where(layers.c.name.in_(names)))
+
+
+def forget_unfinished(connection: Connection) -> None:
+    """Let keys stand only for layers of builds that are ready, and for none."""
+    ready = select(builds.c.layers).where(builds.c.status == Status.READY)
+    kept = {"", *(name for names in connection.execute(ready).scalars() for name in names)}
+    forget(connection, set(connection.execute(select(layers.c.name)).scalars()) - kept)
 
 
 def forget_empty(connection: Connection, used_before: datetime) -> None:

@@ -193,7 +193,7 @@ def _template(row: Row[Any]) -> Template:
         created_at=row.created_at,
         resources=resources_of(row),
         env=settings.env,
-        user=settings.user or "root",
+        user=settings.user or "user",
         workdir=settings.workdir,
         start_cmd=settings.start_cmd,
         ready_cmd=settings.ready_cmd,
