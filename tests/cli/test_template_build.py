@@ -311,6 +311,41 @@ def test_no_cache_and_build_args_reach_the_plan(berm: Berm, ready: StandIn, fold
     assert action["args"] == {"A": "1=2", "B": "from here"}
 
 
+OF_THE_IMAGE = {
+    "argv": ["curl", "localhost"],
+    "interval": 30.0,
+    "timeout": 30.0,
+    "start_period": 0.0,
+    "start_interval": 5.0,
+    "retries": 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("written", "argv"),
+    [
+        (("", ""), None),
+        (("", 'start_cmd = "serve"\n'), ["curl", "localhost"]),
+        (('HEALTHCHECK CMD ["test", "-e", "/x"]\n', ""), ["test", "-e", "/x"]),
+    ],
+)
+def test_an_images_own_health_check_counts_only_with_a_start_command(
+    berm: Berm, ready: StandIn, folder: Path, written: tuple[str, str], argv: list[str] | None
+) -> None:
+    found = {"reference": "debian:12", "digest": DIGEST, "config": {**CONFIG, "health": OF_THE_IMAGE}}
+    ready.on("POST /berm/images", answer(200, {"images": [found]}))
+    dockerfile, toml = written
+    (folder / "Dockerfile").write_text(f"FROM debian:12\n{dockerfile}")
+    with (folder / "e2b.toml").open("a") as file:
+        file.write(toml)
+
+    done = berm("template", "build", str(folder))
+
+    assert done.returncode == 0, done.stderr
+    health = sent(ready, BEGIN)[0]["plan"]["settings"]["health"]
+    assert (health and health["argv"]) == argv
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from berm.control.builds import StepsRequest
 from berm.control.control import Control
 from berm.control.preview import StepState
 from berm.errors import BermError, Code
 from berm.models import Principal, SandboxSpec, Template
 from berm.node.interface import Command
 from berm.store.builds import UNFINISHED, Build, Cause, Status
+from berm.templates.e2b import BuildStep
 from berm.templates.plan import Base, Copy, Health, Mount, Plan, Run, Settings, Stage, Step
 from tests.fakes import FakeNode, Output
 
@@ -484,3 +486,30 @@ async def test_layers_are_kept_until_the_build_is_on_record(
     monkeypatch.setattr(control.templates, "finish", late)
     build = await made(control, who, plan(run("one")))
     assert set(build.layers[2:]) <= set(node.layers())
+
+
+async def test_steps_that_nobody_can_carry_out_are_the_definitions_fault(
+    control: Control, who: Principal
+) -> None:
+    build = await control.templates.begin(who.team_id, "mine")
+    request = StepsRequest([BuildStep("FROBNICATE")], from_template="base")
+
+    await control.builds.submit_steps(who, build, request)
+
+    found = await ended(control, who, build)
+    assert found.cause is Cause.DEFINITION
+    assert "step 1 (FROBNICATE)" in (found.reason or "")
+
+
+async def test_steps_on_a_template_keep_its_start_command(
+    control: Control, who: Principal, node: FakeNode
+) -> None:
+    settings = Settings(user="user", start_cmd="serve", ready_cmd="ready")
+    await made(control, who, plan(run("one"), settings=settings))
+    build = await control.templates.begin(who.team_id, "other")
+    node.commands.clear()
+
+    await control.builds.submit_steps(who, build, StepsRequest([], from_template="mine"))
+
+    assert (await ended(control, who, build)).status is Status.READY
+    assert commands(node) == ["serve", "ready"]

@@ -3,7 +3,19 @@ import pytest
 from berm.errors import BermError, Code
 from berm.templates.checks import check
 from berm.templates.e2b import BuildStep, plan_of
-from berm.templates.plan import Account, Action, Base, Copy, Directory, Plan, Run, Settings, Stage, Step
+from berm.templates.plan import (
+    Account,
+    Action,
+    Base,
+    Copy,
+    Directory,
+    Health,
+    Plan,
+    Run,
+    Settings,
+    Stage,
+    Step,
+)
 from tests.templates.planning import DIGEST, PATH, chain
 
 IMAGE = Base("image", "debian", DIGEST)
@@ -37,7 +49,14 @@ def last(*given: Given) -> Action | None:
 
 def test_without_steps_it_is_the_base_with_the_user() -> None:
     found = plan(
-        settings=Settings(env={"A": "1"}, user="node", workdir="/app", onbuild=("RUN x",), cmd=("c",))
+        settings=Settings(
+            env={"A": "1"},
+            user="node",
+            workdir="/app",
+            onbuild=("RUN x",),
+            cmd=("c",),
+            health=Health(("curl", "localhost")),
+        )
     )
     assert found.stages == (Stage("", IMAGE),)
     assert found.provision == "first"

@@ -64,7 +64,7 @@ def prepare(source: Source, answers: Answers, stack: ExitStack, *, strict: bool,
     plan, problems = evaluate(source.graph, images, files, hashes)
     found += problems
     if plan:
-        plan = _settled(plan, source)
+        plan = _settled(plan, source, images.values())
         found += _advice(source, plan)
     refuse(found)
     assert plan  # noqa: S101 - without a plan there are errors
@@ -145,14 +145,17 @@ def problem_at(graph: Graph, image: str, message: str, hint: str, severity: Seve
     return Problem(stage.file, stage.origin.line, stage.origin.column, message, hint, severity)
 
 
-def _settled(plan: Plan, source: Source) -> Plan:
+def _settled(plan: Plan, source: Source, images: Iterable[ResolvedImage]) -> Plan:
     """With what e2b.toml and the command line say beside the Dockerfile."""
     definition = source.definition
+    # An image's check is of the program that the image starts; here that runs only as a start command.
+    inherited = plan.settings.health in [image.settings.health for image in images]
+    checked = None if inherited and not definition.start_cmd else plan.settings.health
     settings = replace(
         plan.settings,
         start_cmd=definition.start_cmd,
         ready_cmd=definition.ready_cmd,
-        health=definition.health or plan.settings.health,
+        health=definition.health or checked,
     )
     stages = plan.stages if definition.network else tuple(map(_offline, plan.stages))
     return replace(plan, stages=stages, settings=settings, force=source.wanted.no_cache)

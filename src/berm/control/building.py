@@ -202,3 +202,10 @@ def _first(failed: ExceptionGroup[Exception]) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+class PlanError(FailedStepError):
+    """Steps that cannot be carried out as they are written."""
+
+    def __init__(self, cause: BermError) -> None:
+        super().__init__(cause, BASE_STEP)

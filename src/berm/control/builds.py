@@ -8,7 +8,7 @@ from functools import partial
 from berm import ids
 from berm.config import Config
 from berm.control import buildlog, starting
-from berm.control.building import BaseError, Building, Product
+from berm.control.building import BaseError, Building, PlanError, Product
 from berm.control.buildlog import BuildLog
 from berm.control.causes import ENDS, reason
 from berm.control.images import Images
@@ -19,7 +19,7 @@ from berm.control.steps import Ask, files_name
 from berm.control.tasks import Tasks
 from berm.control.templates import Templates
 from berm.control.workshop import Hold, Workshop
-from berm.errors import BermError
+from berm.errors import BermError, Code
 from berm.images.registry import Login
 from berm.models import Principal, SandboxSpec, Template
 from berm.node.interface import Node
@@ -194,7 +194,11 @@ class Builds:
         )
 
     async def _fail(self, build: Build, reason: str, step: str | None, cause: Cause) -> None:
-        await self._templates.fail(build.build_id, reason, step, cause)
+        try:
+            await self._templates.fail(build.build_id, reason, step, cause)
+        except BermError as error:
+            if error.code is not Code.CONFLICT:  # its template was deleted meanwhile
+                raise
 
     async def _made(self, order: Order, source: Source, hold: Hold) -> tuple[Product, Settings]:
         write = partial(self._write, order.build.build_id)
@@ -243,7 +247,10 @@ class Builds:
             base, settings = await self._base_of(who, request)
         except BermError as error:
             raise BaseError(error) from error
-        plan = e2b.plan_of(request.steps, base, settings)
+        try:
+            plan = e2b.plan_of(request.steps, base, settings)
+        except BermError as error:
+            raise PlanError(error) from error
         # What is not asked for is as in the template that it is built from.
         start_cmd = request.start_cmd or settings.start_cmd
         ready_cmd = request.ready_cmd or settings.ready_cmd

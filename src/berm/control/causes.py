@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from berm.control.building import BaseError, FailedStepError
+from berm.control.building import BaseError, FailedStepError, PlanError
 from berm.control.starting import HealthError, StartError
 from berm.control.steps import StepError
 from berm.errors import BermError, Code
@@ -21,6 +21,7 @@ _LAST_STEP: Final = "finalize"
 _CAUSES: Final[tuple[tuple[type[Exception], Cause, str | None], ...]] = (
     (TimeoutError, Cause.TIMEOUT, None),
     (BaseError, Cause.BASE_IMAGE, None),
+    (PlanError, Cause.DEFINITION, None),
     (StartError, Cause.START_COMMAND, _LAST_STEP),
     (HealthError, Cause.HEALTH_CHECK, _LAST_STEP),
     (StepError, Cause.STEP_FAILED, None),

@@ -75,7 +75,8 @@ def plan_of(steps: Sequence[BuildStep], base: Base, settings: Settings | None = 
             where = f"step {number} ({brief(step.type)})"
             raise BermError(Code.INVALID_ARGUMENT, f"{where}: {error.message}", error.hint) from None
         done.append(Step(brief(text), name=str(number), action=action, force=step.force))
-    after = replace(before, env=state.env, user=state.user, workdir=state.workdir, onbuild=())
+    # An image's health check is of the program that the image starts, which nobody starts here.
+    after = replace(before, env=state.env, user=state.user, workdir=state.workdir, onbuild=(), health=None)
     return Plan((Stage("", base, tuple(done)),), after, provision="first")
 
 
