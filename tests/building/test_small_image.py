@@ -46,13 +46,13 @@ def test_a_template_of_it(folder: Folder, image: str) -> None:
     ]
 
 
-def test_the_account_user_is_added_and_the_want_of_sudo_is_told(folder: Folder, image: str) -> None:
+def test_the_account_user_is_added_with_a_sudo_of_ours(folder: Folder, image: str) -> None:
     folder.write(f"FROM {image}\n")
 
     said = folder.build().stderr
 
-    assert "No sudo" in said
-    assert folder.run("id -un; cd; pwd") == "user\n/home/user\n"
+    assert "No sudo in this image: a small one takes its place" in said
+    assert folder.run("id -un; cd; pwd; sudo id -un") == "user\n/home/user\nroot\n"
 
 
 def test_from_nothing(folder: Folder, image: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from berm import config
 from berm.config import Config
-from berm.control import base
+from berm.control import base, sudo
 from berm.control.control import Control
 from berm.control.provision import add_account, added_account
 from berm.errors import BermError, Code
@@ -151,7 +151,7 @@ async def test_the_log_tells_how_it_goes(
     assert "Adding the user" in lines
     assert lines[-2:] == [
         "Added user with uid 1000",
-        "No sudo: this image has none, and it cannot be installed",
+        "No sudo in this image: a small one takes its place",
     ]
 
 
@@ -302,11 +302,23 @@ def test_a_home_that_waits_for_its_user_is_given_to_it(tree: Path) -> None:
     assert (tree / "home/user/notes").stat().st_uid == 1000
 
 
+OUR_SUDO = "No sudo in this image: a small one takes its place\n"
 NO_SUDO = "No sudo: this image has none, and it cannot be installed\n"
 
 
-def test_an_image_can_be_without_sudo(tree: Path) -> None:
-    assert provision(tree).endswith(NO_SUDO)
+def test_an_image_without_sudo_gets_ours(tree: Path) -> None:
+    assert provision(tree).endswith(OUR_SUDO)
+    program = (tree / "bin/sudo").stat()
+    assert (program.st_mode & 0o7777, program.st_uid, program.st_gid) == (0o4750, 0, 1000)
+    assert (tree / "bin/sudo").read_bytes() == sudo.program()
+    assert (tree / sudo.SCRIPT.lstrip("/")).read_text() == sudo.TEXT
+    assert "sudo" not in provision(tree), "what is there is not made again"
+
+
+def test_a_machine_that_ours_is_not_for_goes_without(tree: Path) -> None:
+    shell, option, script, *arguments = add_account()
+    done = chroot(tree, [shell, option, script.replace(f"= {sudo.MACHINE} ", "= other "), *arguments])
+    assert done.stdout.endswith(NO_SUDO)
     assert not (tree / "etc/sudoers.d").exists()
     assert "user:x:1000:1000::/home/user:/bin/bash" in passwd(tree)
 
@@ -364,12 +376,11 @@ def test_sudo_is_installed_by_what_the_image_has(tree: Path, name: str, calls: s
 
 
 @pytest.mark.parametrize(("name", "calls"), INSTALLS.items())
-def test_sudo_that_cannot_be_installed_is_told(tree: Path, name: str, calls: str) -> None:
+def test_where_sudo_cannot_be_installed_ours_takes_its_place(tree: Path, name: str, calls: str) -> None:
     (tree / "var/lib/apt/lists").mkdir(parents=True)
     stand_in(tree, name, "echo it is offline\nexit 100")
-    assert provision(tree).endswith(f"it is offline\n{NO_SUDO}")
+    assert provision(tree).endswith(f"it is offline\n{OUR_SUDO}")
     assert (tree / "called").read_text() == calls.partition("\n")[0] + "\n"
-    assert not (tree / "etc/sudoers.d").exists()
     assert passwd(tree)[-1] == "user:x:1000:1000::/home/user:/bin/bash"
 
 

@@ -24,10 +24,27 @@ def berm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 def test_there_is_no_python_no_glibc_and_no_bash(sandbox: Sandbox) -> None:
     assert sandbox.files.read("/etc/os-release") == "ID=small\n"
-    for program in ("python3", "ldconfig", "sudo"):
+    for program in ("python3", "ldconfig"):
         with pytest.raises(CommandExitException):
             sandbox.commands.run(f"command -v {program}")
     assert sandbox.files.read("/bin/bash").startswith("#!/bin/sh")
+
+
+def test_user_becomes_root_by_a_sudo_of_ours_and_others_do_not(sandbox: Sandbox) -> None:
+    def out(command: str, user: str = "user") -> str:
+        return sandbox.commands.run(command, user=user).stdout
+
+    assert out("sudo id -un; sudo -n -E A=b sh -c 'echo $A $HOME'; sudo -u user -- id -un") == (
+        "root\nb /root\nuser\n"
+    )
+    assert out("sudo sh -c 'echo \"$1\"' sh 'a  b'") == "a  b\n"
+    assert out("echo in | sudo cat; sudo -i sh -c 'exit 3' || echo $?") == "in\n3\n"
+    sandbox.commands.run("sudo sh -c 'echo other:x:1009:1009::/:/bin/sh >> /etc/passwd'")
+    with pytest.raises(CommandExitException):
+        out("sudo id", user="other")
+    with pytest.raises(CommandExitException) as refused:
+        out("sudo -u missing id")
+    assert "unknown user missing" in refused.value.stderr
 
 
 def test_commands(sandbox: Sandbox) -> None:

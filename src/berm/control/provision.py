@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from berm.control import sudo
+
 # Accounts are written as lines: there are as many programs for adding them as distributions, and small images
 # have none. Running it again changes nothing.
-_SCRIPT: Final = r"""
+_ACCOUNT: Final = r"""
 set -eu
 name=$1
 PATH="${PATH:-}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -69,14 +71,20 @@ if ! command -v sudo > /dev/null; then
     elif command -v dnf > /dev/null; then
         dnf install --assumeyes sudo || true
     fi
-    command -v sudo > /dev/null || echo "No sudo: this image has none, and it cannot be installed"
 fi
+"""
+
+_SUDOERS: Final = r"""
 if command -v sudo > /dev/null; then
     mkdir -p /etc/sudoers.d
     echo 'user ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/user
     chmod 0440 /etc/sudoers.d/user
+else
+    echo "No sudo: this image has none, and it cannot be installed"
 fi
 """
+
+_SCRIPT: Final = _ACCOUNT + sudo.installation() + _SUDOERS
 
 ACCOUNT: Final = "user"
 _SHELL: Final = ("/bin/sh", "-c")
