@@ -2,8 +2,9 @@
 
 import json
 import subprocess
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ class Folder:
     berm: Instance
     path: Path
     name: str
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """For a comment in a step that no other test, of this run or another, may have built."""
 
     def write(self, dockerfile: str, files: Mapping[str, str] | None = None, toml: str = "") -> None:
         self.path.mkdir(exist_ok=True)

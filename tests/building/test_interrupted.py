@@ -17,7 +17,7 @@ LONG = "sleep 600"
 
 def two_steps(folder: Folder, second: str) -> str:
     """The first is another in each test, so that none finds it in the cache."""
-    return f"FROM {BASE}\nRUN echo one > /one # {folder.path}\nRUN {second}\n"
+    return f"FROM {BASE}\nRUN echo one > /one # {folder.mark}\nRUN {second}\n"
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from berm.config import Config
 from berm.errors import BermError, Code
 from berm.launcher import cgroup
 from berm.models import Layer, Mount, Resources, SandboxSpec
-from berm.node import daemon
+from berm.node import daemon, layers
 from berm.node.interface import Command
 from berm.node.layers import branch as prepared
 from berm.node.local import LocalNode
@@ -363,3 +364,43 @@ async def test_no_shell_comes_between(node: LocalNode) -> None:
     command = Command(("sh", "-c", 'echo "$0 $1 $A"; pwd', "$HOME", "*"), env={"A": "a b"}, workdir="/etc")
     assert await node.run(wanted.sandbox_id, command, lines.append) == 0
     assert lines == ["$HOME * a b", "/etc"]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55])
+async def test_a_creation_that_is_given_up_leaves_nothing(
+    node: LocalNode, machine: Config, turns: int
+) -> None:
+    """At any moment: before it runs, when it runs, when it is as good as done."""
+    wanted = spec(kept=True)
+    creating = asyncio.ensure_future(node.create(wanted))
+    while wanted.sandbox_id not in node.running():
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    creating.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    assert storage(machine) | unfinished(machine) == set()
+    assert node.running() == {}
+
+
+async def test_a_creation_that_is_given_up_in_its_last_step_leaves_nothing(
+    node: LocalNode, machine: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sandbox is ready, and only what was prepared for it is being put away."""
+    wanted = spec(kept=True)
+    remove = layers.remove
+
+    async def cancelled(path: Path) -> None:
+        creating.cancel()
+        await remove(path)
+
+    monkeypatch.setattr(layers, "remove", cancelled)
+    creating = asyncio.ensure_future(node.create(wanted))
+
+    with pytest.raises(asyncio.CancelledError):
+        await creating
+    assert storage(machine) | unfinished(machine) == set()
+    assert node.running() == {}

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from berm.config import Config
 from berm.errors import BermError, Code
+from berm.images.threads import in_thread
 from berm.launcher.client import LauncherClient, LauncherGoneError
 from berm.models import AGENT_PORT, Endpoint, Layer, LogLine, Running, SandboxSpec
 from berm.node import agentclient, daemon, layers, logs, mounts, starting, uploads, written
@@ -73,13 +74,13 @@ class LocalNode(Storage):
         for sandbox_id in set(reply["sandboxes"]) - self._lives.keys() - self._creating:
             await self._adopt(client, sandbox_id)
 
-    async def _adopt(self, client: LauncherClient, sandbox_id: str) -> None:
-        """Follow a sandbox that nobody follows, or free what is left of it."""
+    async def _adopt(self, client: LauncherClient, sandbox_id: str) -> _Life | None:
+        """Follow a sandbox that nobody follows; if it does not run, free what is left of it."""
         reply, fds = await client.call("adopt", sandbox_id=sandbox_id)
         if fds:
-            self._follow(Running(sandbox_id, reply["address"]), fds[0], None)
-        else:
-            await client.call("free", sandbox_id=sandbox_id)
+            return self._follow(Running(sandbox_id, reply["address"]), fds[0], None)
+        await client.call("free", sandbox_id=sandbox_id)
+        return None
 
     async def close(self) -> None:
         self._closed = True
@@ -106,12 +107,21 @@ class LocalNode(Storage):
         mounts.check(spec)
         self._creating.add(spec.sandbox_id)
         try:
+            return await self._create_prepared(spec)
+        except asyncio.CancelledError:
+            # Wherever that came, it may run already.
+            await asyncio.shield(self._spawn(self._forget(spec.sandbox_id)))
+            raise
+        finally:
+            self._creating.discard(spec.sandbox_id)
+
+    async def _create_prepared(self, spec: SandboxSpec) -> Running:
+        try:
             await self._prepare_with_room(spec)
             for _ in range(_LAUNCHERS):
                 with contextlib.suppress(LauncherGoneError):
                     return await self._create(spec)
         finally:
-            self._creating.discard(spec.sandbox_id)
             if spec.kept:
                 await asyncio.shield(layers.remove(self._branch(spec.sandbox_id)))
         raise BermError(
@@ -132,7 +142,9 @@ class LocalNode(Storage):
         if spec.mounts:
             await asyncio.to_thread(mounts.prepare, self._pool, spec)
         if spec.kept and spec.layers:
-            await asyncio.to_thread(layers.branch, self._pool, spec.layers[-1], self._branch(spec.sandbox_id))
+            target = self._branch(spec.sandbox_id)
+            # A thread that goes on after a cancellation would make what has been removed by then.
+            await in_thread(lambda _: layers.branch(self._pool, spec.layers[-1], target))
 
     def _branch(self, sandbox_id: str) -> Path:
         return self._pool / "branches" / sandbox_id
@@ -152,9 +164,6 @@ class LocalNode(Storage):
             raise BermError(
                 Code.INTERNAL, f"the sandbox did not start: {failure or 'no answer'}"
             ) from failure
-        except asyncio.CancelledError:
-            self._spawn(self._forget(spec.sandbox_id))
-            raise
 
     async def _start(self, client: LauncherClient, spec: SandboxSpec) -> Running:
         with starting.control_sockets() as (ours, theirs):
@@ -225,7 +234,7 @@ class LocalNode(Storage):
             layer = await self._keep(life)
         except BaseException as failure:
             life.keep = False
-            self._spawn(self._drop(life))
+            await asyncio.shield(self._spawn(self._drop(life)))
             if isinstance(failure, OSError):
                 raise BermError(Code.INTERNAL, f"the sandbox was not kept: {failure}") from failure
             raise
@@ -303,14 +312,11 @@ class LocalNode(Storage):
                 queue.put_nowait(life.running.sandbox_id)
 
     async def _forget(self, sandbox_id: str) -> None:
-        """Free whatever is left of a sandbox that is not running, as far as a launcher can be had."""
+        """End a sandbox and free whatever is left of it, as far as a launcher can be had."""
         with contextlib.suppress(LauncherGoneError):
             client = await self._launcher()
-            reply, fds = await client.call("adopt", sandbox_id=sandbox_id)
-            if fds:
-                await self._end(self._follow(Running(sandbox_id, reply["address"]), fds[0], None))
-            else:
-                await client.call("free", sandbox_id=sandbox_id)
+            if life := self._lives.get(sandbox_id) or await self._adopt(client, sandbox_id):
+                await self._end(life)
 
     async def _launcher(self) -> LauncherClient:
         async with self._connecting:
@@ -323,10 +329,11 @@ class LocalNode(Storage):
         if not self._closed:
             self._spawn(self.start())
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
