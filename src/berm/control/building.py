@@ -1,7 +1,6 @@
 """One build as it goes: stages side by side, each step from the cache or carried out."""
 
 import asyncio
-import errno
 import hashlib
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from berm.control.workshop import Hold, Workshop
 from berm.errors import BermError, Code
 from berm.images.registry import Login
 from berm.models import Layer
+from berm.node.layers import FULL
 from berm.store.builds import StepRecord
 from berm.templates.plan import Action, Base, Plan
 
@@ -188,12 +188,19 @@ class BaseError(FailedStepError):
         super().__init__(cause, BASE_STEP)
 
 
+class PlanError(FailedStepError):
+    """Steps that cannot be carried out as they are written."""
+
+    def __init__(self, cause: BermError) -> None:
+        super().__init__(cause, BASE_STEP)
+
+
 def _with(layers: tuple[str, ...], layer: Layer) -> tuple[str, ...]:
     return (*layers, layer.name) if layer.name else layers
 
 
 def _of_machine(error: OSError) -> BermError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = error.errno in FULL
     return BermError(Code.NO_SPACE if full else Code.INTERNAL, str(error))
 
 
@@ -202,10 +209,3 @@ def _first(failed: ExceptionGroup[Exception]) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-class PlanError(FailedStepError):
-    """Steps that cannot be carried out as they are written."""
-
-    def __init__(self, cause: BermError) -> None:
-        super().__init__(cause, BASE_STEP)

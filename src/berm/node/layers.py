@@ -25,7 +25,8 @@ _UNFINISHED: Final = ".partial-"
 _RESERVED: Final = 8
 """One part in so many of the pool stays free: btrfs takes tenths of it for contents, and for the names of
 files what is left; without any room for those nothing can be made, nor even removed."""
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""What the kernel says when there is no room, of the pool or of a limit."""
 
 
 def path(pool: Path, name: str) -> Path:
@@ -66,7 +67,7 @@ def _needing_room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL:
             raise
         hint = "delete templates, or give the pool more with BERM_POOL_GB"
         raise BermError(Code.NO_SPACE, "there is no space left in the pool", hint) from error

@@ -1,7 +1,6 @@
 """The part of a node that keeps layers and files: it needs no launcher, only the pool's directory."""
 
 import asyncio
-import errno
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,7 +15,6 @@ from berm.node import layers, uploads
 from berm.node.copying import copy
 from berm.node.interface import Copying
 
-FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _ROOM: Final = "delete templates or sandboxes, or let the operator set BERM_POOL_GB"
 
 
@@ -67,7 +65,7 @@ class Storage:
         try:
             yield
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in layers.FULL:
                 raise
             await self.regain()
             raise BermError(Code.NO_SPACE, f"the storage of berm is full: {error.strerror}", _ROOM) from error
