@@ -29,8 +29,10 @@ def machine(tmp_path: Path) -> Config:
 @pytest.fixture
 async def node(machine: Config) -> AsyncIterator[LocalNode]:
     node = LocalNode(machine)
-    await node.start()
-    busybox_rootfs(await node.new_layer(LAYER))
-    yield node
-    await node.close()
-    await daemon.tear_down(machine)
+    try:
+        await node.start()
+        busybox_rootfs(await node.new_layer(LAYER))
+        yield node
+    finally:
+        await node.close()
+        await daemon.tear_down(machine)

@@ -1,7 +1,8 @@
 import asyncio
 import os
 import stat
-from pathlib import Path
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from berm.config import Config
 from berm.errors import BermError, Code
 from berm.launcher import cgroup
 from berm.models import Layer, Mount, Resources, SandboxSpec
-from berm.node import daemon, layers
+from berm.node import daemon, layers, starting
 from berm.node.interface import Command
 from berm.node.layers import branch as prepared
 from berm.node.local import LocalNode
@@ -17,6 +18,8 @@ from tests.instance import Instance, end
 from tests.node.sandboxes import LAYER, layer_of, ran, refused, said, shell, spec, storage, unfinished
 
 pytestmark = pytest.mark.root
+
+Step = Callable[..., Coroutine[Any, Any, Any]]
 
 
 async def committed(node: LocalNode, wanted: SandboxSpec, script: str) -> Layer:
@@ -366,39 +369,27 @@ async def test_no_shell_comes_between(node: LocalNode) -> None:
     assert lines == ["$HOME * a b", "/etc"]
 
 
-@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55])
+@pytest.mark.parametrize("moment", ["before", "while", "after"])
+@pytest.mark.parametrize("step", [starting.ask, starting.introduction, starting.ready, layers.remove])
 async def test_a_creation_that_is_given_up_leaves_nothing(
-    node: LocalNode, machine: Config, turns: int
+    node: LocalNode, machine: Config, monkeypatch: pytest.MonkeyPatch, step: Step, moment: str
 ) -> None:
-    """At any moment: before it runs, when it runs, when it is as good as done."""
-    wanted = spec(kept=True)
-    creating = asyncio.ensure_future(node.create(wanted))
-    while wanted.sandbox_id not in node.running():
-        await asyncio.sleep(0)
-    for _ in range(turns):
-        await asyncio.sleep(0)
+    """Around each of its steps, down to the last, when only what was prepared is put away."""
 
-    creating.cancel()
+    async def given_up(*args: Any) -> Any:
+        monkeypatch.undo()
+        if moment == "before":
+            creating.cancel()
+        if moment == "while":
+            asyncio.get_running_loop().call_soon(creating.cancel)
+        try:
+            return await step(*args)
+        finally:
+            if moment == "after":
+                creating.cancel()
 
-    with pytest.raises(asyncio.CancelledError):
-        await creating
-    assert storage(machine) | unfinished(machine) == set()
-    assert node.running() == {}
-
-
-async def test_a_creation_that_is_given_up_in_its_last_step_leaves_nothing(
-    node: LocalNode, machine: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The sandbox is ready, and only what was prepared for it is being put away."""
-    wanted = spec(kept=True)
-    remove = layers.remove
-
-    async def cancelled(path: Path) -> None:
-        creating.cancel()
-        await remove(path)
-
-    monkeypatch.setattr(layers, "remove", cancelled)
-    creating = asyncio.ensure_future(node.create(wanted))
+    monkeypatch.setattr(f"{step.__module__}.{step.__name__}", given_up)
+    creating = asyncio.ensure_future(node.create(spec(kept=True)))
 
     with pytest.raises(asyncio.CancelledError):
         await creating
