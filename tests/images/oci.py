@@ -189,7 +189,7 @@ def index(store: Store, images: Mapping[str, Descriptor], kind: Kind = OCI) -> D
 def _compressed(content: bytes, how: str) -> bytes:
     if how == "zstd":
         return subprocess.run(["zstd", "-qc"], input=content, capture_output=True, check=True).stdout
-    return gzip.compress(content, 1) if how else content
+    return gzip.compress(content, 1, mtime=0) if how else content
 
 
 @contextmanager
