@@ -16,6 +16,15 @@ from e2b import (
 
 from tests.instance import Instance
 
+BOMB = """\
+import os
+while True:
+    try:
+        os.fork()
+    except OSError:
+        os._exit(9)
+"""
+
 
 @pytest.fixture
 def bystander(create: Callable[..., Sandbox]) -> Sandbox:
@@ -33,6 +42,20 @@ def test_forking_without_end(sandbox: Sandbox, bystander: Sandbox) -> None:
     sandbox.commands.run("bomb() { bomb | bomb & }; bomb", background=True)
     with suppress(RateLimitException):  # the bomb may hold every process that the sandbox may have
         sandbox.commands.run("true", background=True)
+    still_well(bystander, sandbox)
+
+
+def test_the_agent_runs_before_what_it_starts(sandbox: Sandbox) -> None:
+    """Among hundreds of equals it would not hear of the end of a command for minutes; see proc(5): nice."""
+    priorities = "cut -d ' ' -f 19 /proc/1/stat /proc/self/stat"
+    assert sandbox.commands.run(priorities, user="root").stdout.split() == ["-20", "0"]
+    with pytest.raises(CommandExitException, match="Permission denied"):
+        sandbox.commands.run("""python3 -c 'import os; os.setpriority(0, 0, -1)'""", user="root")
+
+
+def test_a_command_that_leaves_a_bomb_behind_ends(sandbox: Sandbox, bystander: Sandbox) -> None:
+    sandbox.files.write("bomb.py", BOMB)
+    assert sandbox.commands.run("python3 bomb.py & exec sleep 2", timeout=100).exit_code == 0
     still_well(bystander, sandbox)
 
 

@@ -110,6 +110,7 @@ def _leave_launcher(waiting: int) -> None:
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
+    privileges.keep_priority()
     syscalls.join_new_session_keyring()
     os.umask(0o022)
     _keep_only(waiting)

@@ -72,6 +72,7 @@ class Launcher:
         if pid == 0:
             enter.wait(self._common, theirs)
         theirs.close()
+        privileges.put_first(pid)
         idmap.map_ids(pid, self._plan.first_id(number))
         enter.mapped(ours)
         return Warm(number, idmap.Namespaces.of(pid), ours)
