@@ -55,6 +55,27 @@ def test_the_language_as_people_use_it(folder: Folder) -> None:
     assert (settings["user"], settings["workdir"]) == ("user", "/app")
 
 
+def test_a_copy_of_a_part_and_with_its_directories(folder: Folder) -> None:
+    packages = {f"packages/{name}/{file}": name for name in "ab" for file in ("package.json", "src/index.ts")}
+    dockerfile = (
+        f"FROM {BASE} AS build\nWORKDIR /src\nCOPY --parents packages/*/package.json ./\n"
+        "COPY --exclude=**/*.md --exclude=secret . ./\n"
+        f"FROM {BASE}\nCOPY --from=build --parents --exclude=**/package.json /src/./packages /app/\n"
+        "COPY --from=build --chmod=u=rwX,go= /src/tool /app/\n"
+    )
+    files = {**packages, "README.md": "", "packages/a/NOTES.md": "", "secret/key": "", "tool": "#!/bin/sh\n"}
+    folder.write(dockerfile, files)
+    folder.build()
+    shown = folder.run("cd /app && find . -type f -printf '%p %m\\n' | sort")
+    assert shown == "./packages/a/src/index.ts 644\n./packages/b/src/index.ts 644\n./tool 600\n"
+
+    folder.write(dockerfile, {**files, "secret/key": "changed", "packages/b/src/index.ts": "changed"})
+    folder.build()
+
+    assert folder.cached()[:2] == [True, True]
+    assert folder.run("cat /app/packages/b/src/index.ts") == "changed"
+
+
 def test_only_what_changed_is_built_again(folder: Folder) -> None:
     dockerfile = f"FROM {BASE}\nRUN echo one > /one\nCOPY a /a\nRUN cat /a > /b\n"
     folder.write(dockerfile, {"a": "first"})

@@ -3,7 +3,7 @@
 import asyncio
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from berm.images.archives import Limits
@@ -58,6 +58,14 @@ class Pool:
 
     def copy_layers(self, *sources: str, to: str, layers: tuple[str, ...], owner: str = "") -> Layer:
         return self.run(Copy(sources, to, base=Base("stage", "0"), owner=owner), layers)
+
+    def copy_some(self, make: Make, action: Copy, from_layer: bool) -> Layer:
+        """Copy what `make` makes, from a layer of another chain or as received files."""
+        if from_layer:
+            source = self.layer(make, "source")
+            return self.run(replace(action, base=Base("stage", "0")), (source,))
+        self.files(make)
+        return self.run(replace(action, files_hash=HASH))
 
     def copy_inline(self, *files: Inline, to: str) -> Layer:
         return self.run(Copy((), to, inline=files))

@@ -15,7 +15,7 @@ from berm.images.threads import Check
 from berm.models import Layer
 from berm.node import copying, layers, uploads
 from berm.node.interface import Copying
-from berm.templates.plan import Copy, Inline
+from berm.templates.plan import Base, Copy, Inline
 from tests.images.layers import directory, file, hidden, link, whiteout
 from tests.images.tars import Member, symlink, tar
 from tests.images.tars import file as tarred
@@ -494,3 +494,108 @@ def test_more_files_than_there_is_memory_for(pool: Pool, monkeypatch: pytest.Mon
     monkeypatch.setattr(draft, "MOST", 5)
     pool.files(context)
     check_refused(pool, lambda: pool.copy(".", to="/t"), Code.TOO_LARGE, "more than 5 files")
+
+
+# --exclude, --parents, --chmod in symbols
+
+
+@pytest.mark.parametrize(
+    ("sources", "exclude", "expected"),
+    [
+        (["."], ("d", "to-*", "b.txt"), {"new/a.txt": "a"}),
+        (["."], ("**/*.txt", "**/to-*"), {"new/d/inner": "-> ../a.txt", "new/d/e": "/"}),
+        (["d"], ("d", "d/e"), below("new/", D)),
+        (["d"], ("e",), {"new/c.txt": "c", "new/inner": "-> ../a.txt"}),
+        (["d/*"], ("e", "inner"), {"new/c.txt": "c"}),
+        (["*.txt"], ("b.*",), {"new/a.txt": "a"}),
+        (["a.txt", "b.txt"], ("b.*",), {"new/a.txt": "a"}),
+        (["to-a"], ("a.txt",), {"new/to-a": "a"}),
+    ],
+)
+@pytest.mark.parametrize("from_layer", [True, False])
+def test_what_is_left_out(
+    pool: Pool, sources: list[str], exclude: tuple[str, ...], expected: dict[str, str], from_layer: bool
+) -> None:
+    pool.copy_some(context, Copy(tuple(sources), "/new/", exclude=exclude), from_layer)
+    assert pool.tree() == expected
+
+
+@pytest.mark.parametrize("source", ["gone.txt", "gone*", "a.txt"])
+def test_files_of_which_all_are_left_out_leave_nothing(pool: Pool, source: str) -> None:
+    """What the client left out was never sent."""
+    pool.files(context)
+    assert not pool.run(Copy((source,), "/new", files_hash=HASH, exclude=("**",))).name
+
+
+def test_what_is_not_in_a_stage_is_missed(pool: Pool) -> None:
+    with pytest.raises(BermError, match=r"gone\.txt is not in what is copied from"):
+        pool.copy_some(context, Copy(("gone.txt",), "/new", exclude=("gone*",)), from_layer=True)
+
+
+@pytest.mark.parametrize(
+    ("sources", "exclude", "expected"),
+    [
+        (["a.txt", "d/e/f.txt"], (), {"new/a.txt": "a", "new/d/e/f.txt": "f"}),
+        (["d/./e/f.txt"], (), {"new/e/f.txt": "f"}),
+        (["d/e/./f.txt"], (), {"new/f.txt": "f"}),
+        (["d"], (), below("new/d/", D)),
+        (["d/./."], (), below("new/", D)),
+        (["."], ("d", "to-*"), {"new/a.txt": "a", "new/b.txt": "b"}),
+        (["**/*.txt"], (), {f"new/{name}": name[-5] for name in ("a.txt", "b.txt", "d/c.txt", "d/e/f.txt")}),
+        (["d/./**/*.txt"], ("e",), {"new/c.txt": "c"}),
+        (["d/e", "d/c.txt"], (), {"new/d/e/f.txt": "f", "new/d/c.txt": "c"}),
+        (["*/e"], (), {"new/d/e/f.txt": "f"}),
+        (["d"], ("d/e", "d/inner"), {"new/d/c.txt": "c"}),
+        (["d/./e"], ("d/e",), {"new/e/f.txt": "f"}),
+    ],
+)
+@pytest.mark.parametrize("from_layer", [True, False])
+def test_sources_that_keep_their_paths(
+    pool: Pool, sources: list[str], exclude: tuple[str, ...], expected: dict[str, str], from_layer: bool
+) -> None:
+    pool.copy_some(context, Copy(tuple(sources), "/new", exclude=exclude, parents=True), from_layer)
+    assert pool.tree() == expected
+
+
+def test_directories_that_are_kept_look_like_those_of_the_source(pool: Pool) -> None:
+    def make(root: Path) -> None:
+        file(root / "a/b/f", "f")
+        (root / "a").chmod(0o700)
+        os.chown(root / "a/b", 33, 44)
+
+    pool.copy_some(make, Copy(("a/b/f",), "/new", parents=True), from_layer=True)
+    assert (pool.look("new"), pool.look("new/a"), pool.look("new/a/b")) == (
+        (0o755, 0, 0),
+        (0o700, 0, 0),
+        (0o755, 33, 44),
+    )
+    pool.run(Copy(("a/b/f",), "/mine", base=Base("stage", "0"), owner="7:8", parents=True), ("source",))
+    assert (pool.look("mine/a"), pool.look("mine/a/b")) == ((0o700, 7, 8), (0o755, 7, 8))
+
+
+def test_links_on_the_way_are_followed_in_the_source_only(pool: Pool) -> None:
+    pool.layer(image)
+    pool.copy_some(image, Copy(("bin/tool", "out/../run"), "/new", parents=True), from_layer=True)
+    found = {name: content for name, content in pool.tree().items() if name.startswith("new")}
+    assert found == {"new/bin/tool": "old", "new/run": "/"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "chmod", "expected"),
+    [
+        (None, "u=rwX,go=rX", {"new/run": 0o755, "new/text": 0o644, "new/d": 0o755, "new/d/in": 0o644}),
+        (None, "go-rwx", {"new/run": 0o700, "new/text": 0o600, "new/d": 0o700, "new/d/in": 0o600}),
+        (0o600, "g=u", {"new/run": 0o660, "new/text": 0o660, "new/d": 0o660, "new/d/in": 0o660}),
+    ],
+)
+@pytest.mark.parametrize("from_layer", [True, False])
+def test_permissions_in_symbols(
+    pool: Pool, mode: int | None, chmod: str, expected: dict[str, int], from_layer: bool
+) -> None:
+    def make(root: Path) -> None:
+        for name, bits in (("run", 0o775), ("text", 0o664), ("d/in", 0o666)):
+            file(root / name, "x").chmod(bits)
+        (root / "d").chmod(0o777)
+
+    pool.copy_some(make, Copy((".",), "/new", mode=mode, chmod=chmod), from_layer)
+    assert {name: pool.look(name)[0] for name in expected} == expected

@@ -45,11 +45,11 @@ class Folder:
     ignored: Sequence[str] = ()
     errors: Mapping[str, BermError] = field(default_factory=dict)
 
-    def select(self, sources: Sequence[str]) -> Found:
+    def select(self, sources: Sequence[str], exclude: Sequence[str] = (), parents: bool = False) -> Found:
         found = {name: text for name, text in self.files.items() if any(_is_for(name, s) for s in sources)}
         missing = [s for s in sources if s != "." and not any(_is_for(name, s) for name in self.files)]
         errors = [self.errors[s] for s in sources if s in self.errors]
-        digest = hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()
+        digest = hashlib.sha256(repr((sorted(found.items()), tuple(exclude), parents)).encode()).hexdigest()
         entries = [Name(name) for name in sorted(found)]
         return Found(digest, missing, [s for s in missing if s in self.ignored], errors, entries)
 

@@ -59,6 +59,51 @@ def test_what_sources_stand_for(root: Path, sources: list[str], found: list[str]
     assert names(Context(root).select(sources)) == found
 
 
+@pytest.mark.parametrize(
+    ("sources", "exclude", "found"),
+    [
+        (["."], ["*.txt", "src"], ["empty"]),
+        (["."], ["**/*.py"], ["a.txt", "b.txt", "empty", "src", "src/deep", "src/link", "src/run"]),
+        (["src"], ["*.py"], ["src", "src/deep", "src/deep/er.py", "src/link", "src/run"]),
+        (["src"], ["src", "src/run"], SRC),
+        (["src", "a.txt"], ["deep", "link", "run", "a.txt"], ["src", "src/main.py"]),
+        (["*.txt"], ["a.*"], ["b.txt"]),
+        (["*"], ["src", "empty"], ["a.txt", "b.txt"]),
+        (["a.txt"], ["*"], []),
+    ],
+)
+def test_what_is_left_out_of_sources(
+    root: Path, sources: list[str], exclude: list[str], found: list[str]
+) -> None:
+    assert names(Context(root).select(sources, exclude)) == found
+
+
+@pytest.mark.parametrize(
+    ("sources", "exclude", "found"),
+    [
+        (["src/deep/er.py"], [], ["src", "src/deep", "src/deep/er.py"]),
+        (["src/./deep/er.py"], [], ["src/deep", "src/deep/er.py"]),
+        (["src/deep/./er.py", "a.txt"], [], ["a.txt", "src/deep/er.py"]),
+        (["**/*.py"], [], ["src", "src/deep", "src/deep/er.py", "src/main.py"]),
+        (["src/./**/*.py"], ["deep"], ["src/main.py"]),
+        (["src"], ["src/deep", "run"], ["src", "src/link", "src/main.py", "src/run"]),
+        (["src/./."], ["deep", "main.py"], ["src", "src/link", "src/run"]),
+        (["src/deep/er.py"], ["**/*.py"], []),
+    ],
+)
+def test_sources_that_keep_their_paths(
+    root: Path, sources: list[str], exclude: list[str], found: list[str]
+) -> None:
+    assert names(Context(root).select(sources, exclude, parents=True)) == found
+
+
+def test_what_is_left_out_does_not_count(root: Path) -> None:
+    before = Context(root).select(["."], ["**/*.py"]).digest
+    (root / "src/main.py").write_text("changed")
+    assert Context(root).select(["."], ["**/*.py"]).digest == before
+    assert Context(root).select(["nope"], ["nope"]).missing == ("nope",)
+
+
 def test_entries_tell_what_they_are(root: Path) -> None:
     selection = Context(root).select(["src"])
     told = {entry.path: (entry.kind, entry.mode, entry.size, entry.link) for entry in selection.entries}

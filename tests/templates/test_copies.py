@@ -167,6 +167,37 @@ def test_each_url_is_a_copy_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "sources"),
+    [
+        ("COPY --parents a b/../c ./d/*.txt /x/", ("a", "c", "d/*.txt")),
+        ("COPY --parents a/./b ./a/./b /x/", ("a/./b", "a/./b")),
+        ("COPY --parents /a//b/./c/./d /x/", ("a/b/./c/d",)),
+        ("COPY --parents ./././a a/./. a/./ /x/", ("a", "a/./.", "a/./.")),
+        ("COPY --parents=false a/./b /x", ("a/b",)),
+        ("COPY --parents src/**/*.py /x", ("src/**/*.py",)),
+    ],
+)
+def test_what_sources_keep_of_their_paths(body: str, sources: tuple[str, ...]) -> None:
+    found = copy(f"{body.replace('COPY', 'COPY --from=build')}")
+    assert (found.sources, found.parents) == (sources, "--parents " in body)
+
+
+def test_what_is_left_out() -> None:
+    found = copy("ARG X=md\nCOPY --exclude=./*.$X --exclude=**/test/ --exclude=[!]a . /x")
+    assert found.exclude == ("*.md", "**/test", "[!]a")
+    assert found.files_hash == ANY.select(["."], found.exclude).digest
+    assert found.files_hash != ANY.select(["."]).digest
+
+
+@pytest.mark.parametrize("source", ["a", "<<f", "https://example.com/f"])
+def test_permissions_in_symbols(source: str) -> None:
+    fetched = {"https://example.com/f": HASH}
+    keyword, end = ("COPY", "\nt\nf") if source == "<<f" else ("ADD", "")
+    found = copy(f"ARG X=rX\n{keyword} --chmod=u=rwX,go=$X {source} /x{end}", fetched)
+    assert (found.mode, found.chmod) == (0o600 if "//" in source else None, "u=rwX,go=rX")
+
+
+@pytest.mark.parametrize(
     ("body", "message", "hint"),
     [
         ("COPY gone /x", "there is no 'gone' in the build context", ".dockerignore"),
@@ -176,17 +207,27 @@ def test_each_url_is_a_copy_of_its_own() -> None:
         ("COPY $UNSET /x", "COPY has an empty source: $UNSET", "'.'"),
         ("COPY a b /x", "2 sources, and a target that is no directory", "/x/"),
         ('COPY ["a", "b", "x"]', "2 sources", "/x/"),
-        ("COPY --chmod=u+x a /x", "COPY --chmod has 'u+x': symbolic modes are not supported", "0755"),
-        ("COPY --chmod=a=r a /x", "symbolic", "0755"),
+        ("COPY --chmod=u+q a /x", "COPY --chmod has 'u+q'", "u=rwX,go=rX"),
         ("COPY --chmod=999 a /x", "COPY --chmod has '999'", "0755"),
         ("COPY --chmod=77777 a /x", "COPY --chmod has '77777'", "0755"),
         ("ADD --chmod=$UNSET a /x", "ADD --chmod has ''", "0755"),
         ("COPY --chown=a:b:c a /x", "COPY --chown has 'a:b:c'", "user:group"),
         ("COPY --chown=$UNSET a /x", "COPY --chown has ''", "user:group"),
         ("COPY --chown=a: a /x", "COPY --chown has 'a:'", "user:group"),
-        ("COPY --parents a /x", "COPY --parents is not supported", "target"),
-        ("COPY --exclude=*.md a /x", "COPY --exclude is not supported", ".dockerignore"),
-        ("ADD --exclude=*.md a /x", "ADD --exclude is not supported", ".dockerignore"),
+        ("COPY --parents ../a /x", "leads out", "context"),
+        ("COPY --parents a/./../../b /x", "leads out", "context"),
+        ("COPY --parents **/./b /x", "has ** before /./", "after /./"),
+        ("COPY --parents <<a /x\nt\na", "COPY --parents is for files and directories only", "of its own"),
+        ("COPY --exclude=!a . /x", "--exclude has '!a': nothing can be taken back in", "leave out less"),
+        ("COPY --exclude=$UNSET . /x", "--exclude has ''", "*.md"),
+        ("COPY --exclude=./ . /x", "--exclude has './'", "*.md"),
+        ("COPY --exclude=[a . /x", "the pattern '[a' ends in the middle", "close"),
+        (
+            "COPY --exclude=a a <<a /x/\nt\na",
+            "COPY --exclude is for files and directories only",
+            "of its own",
+        ),
+        ("ADD --exclude=a https://example.com/f /x", "ADD --exclude is for files", "an ADD of its own"),
         ("ADD --keep-git-dir a /x", "ADD --keep-git-dir is not supported", "RUN"),
         ("COPY --from=scratch a /x", "from=scratch has no files", "stage"),
         ("COPY https://example.com/f /x", "COPY cannot fetch", "ADD"),

@@ -112,7 +112,7 @@ def test_outer_mounts_come_first_whatever_their_order() -> None:
         ("type=cache,target=/x,source=/y", "cannot begin with other files", "leave source out"),
         ("type=cache,target=/x,sharing=some", "sharing='some'", "locked"),
         ("type=cache,target=/x,mode=rwx", "'rwx'", "octal"),
-        ("type=cache,target=/x,mode=u+x", "symbolic", "octal"),
+        ("type=cache,target=/x,mode=u+x", "'u+x'", "octal"),
         ("type=cache,target=/x,uid=root", "uid='root'", "number"),
         ("type=cache,target=/x,gid=65536", "gid='65536'", "65535"),
         ("type=cache,target=/x,tarrget=/y", "no option 'tarrget'", "did you mean target?"),

@@ -120,8 +120,8 @@ class _Recorder:
         self.selections: dict[str, Selection] = {}
         self._context = context
 
-    def select(self, sources: Sequence[str]) -> Selection:
-        selection = self._context.select(sources)
+    def select(self, sources: Sequence[str], exclude: Sequence[str] = (), parents: bool = False) -> Selection:
+        selection = self._context.select(sources, exclude, parents)
         if selection.digest:
             self.selections[selection.digest] = selection
         return selection

@@ -49,6 +49,11 @@ MOST: Final = 1_000_000
 """Entries in a layer, all of which are held in memory."""
 
 
+def nothing(_path: str) -> bool:
+    """Nothing is left out."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """An entry of some view, with the look that it gets in the new layer."""
@@ -134,19 +139,32 @@ class Draft:
             )
 
     def tree(
-        self, path: str, view: View, directory: Entry, look: Callable[[Entry], Look], check: Check
+        self,
+        path: str,
+        view: View,
+        directory: Entry,
+        look: Callable[[Entry], Look],
+        check: Check,
+        *,
+        left_out: Callable[[str], bool] = nothing,
     ) -> None:
-        """All that is in a directory of another view, in one that is in the draft."""
-        waiting = [(directory, path)]
+        """All that is in a directory of another view, in one that is in the draft.
+
+        `left_out` is asked of each path below the directory; nothing is asked of what is below one left out.
+        """
+        waiting = [(directory, "")]
         while waiting:
-            source, target = waiting.pop()
+            source, above = waiting.pop()
             check()
             for child in view.children(source):
-                at = join(target, child.name)
+                below = join(above, child.name)
+                if left_out(below):
+                    continue
+                at = join(path, below)
                 found = Origin(view, child, look(child))
                 if child.is_directory:
                     self.directory(at, found.look, found)
-                    waiting.append((child, at))
+                    waiting.append((child, below))
                 else:
                     self.leaf(at, found)
 

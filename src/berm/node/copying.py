@@ -3,12 +3,11 @@
 What is copied and what it is copied onto are hostile trees, so both are only seen through views.
 """
 
-import itertools
+import stat
 import time
 import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,23 +24,12 @@ from berm.images.threads import Check, in_thread
 from berm.models import Layer
 from berm.node import layers, uploads
 from berm.node.interface import Copying
-from berm.templates import globs
+from berm.node.sources import Source, look_up
+from berm.templates import globs, modes
 from berm.templates.plan import Copy, Directory, Inline
 
 _DIRECTORY_MODE: Final = 0o755
 _FILE_MODE: Final = 0o644
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What one word of a COPY means: a file, or a directory whose content is copied."""
-
-    name: str
-    """The last name of it, which a file keeps in a directory."""
-    view: View
-    entry: Entry
-    unpacked: bool = False
-    """Whether it is what was in an archive; then its owners are kept."""
 
 
 async def copy(pool: Path, copying: Copying, limits: Limits, output: Output) -> Layer:
@@ -68,11 +56,10 @@ async def _write(pool: Path, draft: Draft, above: str, output: Output) -> Layer:
 
 async def _sources(
     pool: Path, copying: Copying, action: Copy, limits: Limits, stack: AsyncExitStack
-) -> list[_Source]:
+) -> list[Source]:
     """What is copied. Views and what was unpacked live as long as the stack."""
     view = await _origin(pool, copying, action, stack)
-    names = tuple(file.name for file in action.inline) or action.sources
-    found = await in_thread(partial(_look_up, view, names))
+    found = await in_thread(partial(look_up, view, action))
     if not action.unpack:
         return found
     return [await _unpacked(pool, source, limits, stack) for source in found]
@@ -120,39 +107,7 @@ def _written(directory: Path, files: Sequence[Inline]) -> Path:
     return directory
 
 
-def _look_up(view: View, names: Sequence[str], check: Check) -> list[_Source]:
-    found = []
-    for name in names:
-        check()
-        matches = _matches(view, name) if globs.is_glob(name) else [_named(view, name)]
-        found += [_Source(path.rpartition("/")[2], view, view.find(path)) for path in matches]
-    if not found:
-        raise BermError(Code.NOT_FOUND, f"no file matches {' '.join(names)}")
-    return found
-
-
-def _named(view: View, name: str) -> str:
-    path = name.rstrip("/")
-    if view.locate(path).missing:
-        raise BermError(
-            Code.NOT_FOUND, f"{name} is not in what is copied from", "check its name and .dockerignore"
-        )
-    return path
-
-
-def _matches(view: View, pattern: str) -> list[str]:
-    names = [name for name in pattern.split("/") if name not in ("", ".")]
-    fixed = list(itertools.takewhile(lambda name: not globs.is_glob(name), names))
-    start = view.locate(join(*fixed)).entry
-    found = [start] if start else []
-    for name in names[len(fixed) :]:
-        expression = globs.compiled(name, deep=False)
-        inside = (child for parent in found if parent.is_directory for child in view.children(parent))
-        found = [child for child in inside if expression.match(child.name)]
-    return [entry.path for entry in found]
-
-
-async def _unpacked(pool: Path, source: _Source, limits: Limits, stack: AsyncExitStack) -> _Source:
+async def _unpacked(pool: Path, source: Source, limits: Limits, stack: AsyncExitStack) -> Source:
     """The content of an archive in place of it; anything else stays as it is."""
     if not source.entry.is_file:
         return source
@@ -164,10 +119,10 @@ async def _unpacked(pool: Path, source: _Source, limits: Limits, stack: AsyncExi
     content.mkdir(mode=_DIRECTORY_MODE)
     await archives.unpack(archive, content, limits, owners=True)
     view = await _plain(content, stack)
-    return _Source(source.name, view, view.root(), unpacked=True)
+    return Source(source.name, view, view.root(), unpacked=True)
 
 
-def _extract(source: _Source, target: Path, check: Check) -> None:
+def _extract(source: Source, target: Path, check: Check) -> None:
     """Take a file out of a view, for programs that know only paths."""
     with open(source.view.open(source.entry), "rb") as content, target.open("xb") as file:
         copy_content(content.fileno(), file.fileno(), source.entry.status.st_size, check)
@@ -179,7 +134,7 @@ def _make_directory(below: View, action: Directory, _check: Check) -> Draft:
     return draft
 
 
-def _copy(below: View, action: Copy, sources: Sequence[_Source], _check: Check) -> Draft:
+def _copy(below: View, action: Copy, sources: Sequence[Source], _check: Check) -> Draft:
     return _Copy(below, action, _check).carry_out(sources)
 
 
@@ -193,21 +148,41 @@ class _Copy:
         self._place = below.locate(action.target)
         self._check = check
 
-    def carry_out(self, sources: Sequence[_Source]) -> Draft:
+    def carry_out(self, sources: Sequence[Source]) -> Draft:
         for source in sources:
-            if source.entry.is_directory:
-                self._directory(source)
+            if self._action.parents:
+                self._with_parents(source)
+            elif source.entry.is_directory:
+                self._stand()
+                self._content(source, self._place.path)
             else:
                 self._file(source)
         return self._draft
 
-    def _directory(self, source: _Source) -> None:
-        """What is in a directory goes into the target."""
+    def _with_parents(self, source: Source) -> None:
         self._stand()
-        look = self._look_as_it_is if source.unpacked else self._look
-        self._draft.tree(self._place.path, source.view, source.entry, look, self._check)
+        path = self._place.path
+        for name, entry in source.above:
+            path = self._kept(join(path, name), source.view, entry)
+        path = join(path, source.name)
+        if not source.entry.is_directory:
+            self._draft.leaf(path, Origin(source.view, source.entry, self._look(source.entry)))
+            return
+        self._content(source, self._kept(path, source.view, source.entry) if source.name else path)
 
-    def _file(self, source: _Source) -> None:
+    def _kept(self, path: str, view: View, entry: Entry) -> str:
+        """Have a directory like that of the source."""
+        if not self._draft.has_directory(path):
+            look = self._look(entry)
+            self._draft.directory(path, look, Origin(view, entry, look))
+        return path
+
+    def _content(self, source: Source, path: str) -> None:
+        """What is in a directory goes into another."""
+        look = self._look_as_it_is if source.unpacked else self._look
+        self._draft.tree(path, source.view, source.entry, look, self._check, left_out=source.left_out)
+
+    def _file(self, source: Source) -> None:
         entry = self._place.entry
         if self._is_into() or (entry and entry.is_directory):
             self._stand()
@@ -232,13 +207,19 @@ class _Copy:
         """What an image or a stage has keeps its owners; what was uploaded had none."""
         if self._action.base:
             return self._look_as_it_is(entry)
-        return Look.of(entry.status, self._ids, self._action.mode)
+        return Look.of(entry.status, self._ids, self._mode(entry))
 
     def _look_as_it_is(self, entry: Entry) -> Look:
         """Owners are kept, unless one is chosen or no sandbox has such ids."""
         if self._action.owner or max(entry.status.st_uid, entry.status.st_gid) >= accounts.IDS:
-            return Look.of(entry.status, self._ids, self._action.mode)
-        return Look.of(entry.status, mode=self._action.mode)
+            return Look.of(entry.status, self._ids, self._mode(entry))
+        return Look.of(entry.status, mode=self._mode(entry))
+
+    def _mode(self, entry: Entry) -> int:
+        mode = self._action.mode
+        if mode is None:
+            mode = stat.S_IMODE(entry.status.st_mode)
+        return modes.changed(mode, self._action.chmod, entry.is_directory) if self._action.chmod else mode
 
 
 def _above(place: Place) -> Place:

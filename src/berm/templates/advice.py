@@ -42,7 +42,9 @@ class Listed(Protocol):
 class Listing(Protocol):
     """A build context, as far as names are concerned."""
 
-    def select(self, sources: Sequence[str]) -> Listed: ...
+    def select(
+        self, sources: Sequence[str], exclude: Sequence[str] = (), parents: bool = False
+    ) -> Listed: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,8 @@ def _uploads(stage: Stage) -> Iterator[tuple[int, Copy]]:
 def _copied(subject: Subject, action: Copy) -> Iterable[str]:
     if subject.files is None:
         return action.sources
-    return [entry.path for entry in subject.files.select(action.sources).entries]
+    selected = subject.files.select(action.sources, action.exclude, action.parents)
+    return [entry.path for entry in selected.entries]
 
 
 def _is_suspicious(subject: Subject, path: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from berm.errors import BermError, Code
+from berm.templates import modes
 from berm.templates.decode import refusal
 from berm.templates.plan import (
     VERSION,
@@ -26,6 +27,7 @@ from berm.templates.plan import (
     Stage,
     Step,
 )
+from berm.templates.sources import is_exclusion
 
 MAX_STAGES: Final = 200
 MAX_STEPS: Final = 1000
@@ -178,6 +180,9 @@ def _copy(where: str, copy: Copy, stage: int) -> None:
     _absolute(f"{where}.target", copy.target)
     _name(f"{where}.owner", copy.owner)
     _within(f"{where}.mode", copy.mode or 0, MAX_MODE)
+    if copy.chmod:
+        _name(f"{where}.chmod", copy.chmod)
+        _need(modes.is_symbolic(copy.chmod), f"{where}.chmod", copy.chmod, "changes as chmod(1) takes them")
 
 
 def _sources(where: str, copy: Copy) -> None:
@@ -185,6 +190,9 @@ def _sources(where: str, copy: Copy) -> None:
     _need(copy.sources or copy.inline, f"{where}.sources", copy.sources, "a list of at least one")
     for number, source in enumerate(copy.sources):
         _relative(f"{where}.sources.{number}", source)
+    _count(f"{where}.exclude", copy.exclude, MAX_ITEMS)
+    for number, pattern in enumerate(copy.exclude):
+        _need(is_exclusion(pattern), f"{where}.exclude.{number}", pattern, "a pattern as in .dockerignore")
     _count(f"{where}.inline", copy.inline, MAX_ITEMS)
     for number, file in enumerate(copy.inline):
         _inline(f"{where}.inline.{number}", file)

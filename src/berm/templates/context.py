@@ -4,7 +4,7 @@ import bisect
 import hashlib
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from berm.templates import entries, globs, ignore
 from berm.templates.entries import COPIED, Entry, to_bytes
 from berm.templates.findings import shown
 from berm.templates.problems import Problem
+from berm.templates.sources import kept_from, left_out, path_of
 
 FILE_LIMIT: Final = 4 << 30
 TOTAL_LIMIT: Final = 10 << 30
@@ -52,6 +53,25 @@ class Selection:
         return len(self.entries)
 
 
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """What one source, or one match of a glob, stands for: `place` and all that is below it."""
+
+    place: str
+    entries: Mapping[str, Entry]
+    globbed: bool = False
+
+    @property
+    def own_name(self) -> str:
+        """By which it may be left out; empty for a directory that is named, whose content is meant."""
+        entry = self.entries.get(self.place)
+        meant = self.globbed or (entry is not None and entry.kind != "directory")
+        return posixpath.basename(self.place) if meant else ""
+
+    def below(self, path: str) -> str:
+        return path[len(self.place) :].lstrip("/")
+
+
 class Context:
     """The files below a directory that .dockerignore does not leave out, as they are when it is made."""
 
@@ -81,23 +101,25 @@ class Context:
         """All that may be selected."""
         return tuple(self._entries[path] for path in self._paths)
 
-    def select(self, sources: Sequence[str]) -> Selection:
-        """What sources of COPY stand for: names, or globs without `**`, relative to the context's root.
+    def select(self, sources: Sequence[str], exclude: Sequence[str] = (), parents: bool = False) -> Selection:
+        """What sources of COPY stand for, as a plan has them; see Copy for all three.
 
         A directory stands for all that is in it. A source that is, or leads through, a link inside the
         context stands for what is there, under its own name; other links stay links.
         """
+        is_out = left_out(exclude)
         found: dict[str, Entry] = {}
         missing: list[str] = []
         errors: list[BermError] = []
         for source in sources:
             try:
-                matched = self._match(_cleaned(source))
+                matched = list(self._match(_cleaned(path_of(source)), deep=parents))
+                picked = [self._picked(match, source, is_out, parents) for match in matched]
+                found |= {entry.path: entry for entries in picked for entry in entries}
             except BermError as error:
                 errors.append(error)
             else:
-                found |= matched
-                missing += [] if matched or _cleaned(source) == "" else [source]
+                missing += [] if any(each.entries for each in matched) or source == "." else [source]
         return self._selection([found[path] for path in sorted(found)], missing, errors)
 
     def _selection(
@@ -110,15 +132,35 @@ class Context:
             self.root, tuple(found), digest, tuple(missing), ignored, tuple(wrong[:_MOST_ERRORS])
         )
 
-    def _match(self, source: str) -> dict[str, Entry]:
+    def _match(self, source: str, deep: bool) -> Iterator[_Match]:
         if not globs.is_glob(source) or source.startswith("../"):
-            return self._below(source, self._resolved(source))
-        matches = globs.compiled(source, deep=False).match
-        found: dict[str, Entry] = {}
+            yield _Match(source, self._below(source, self._resolved(source)))
+            return
+        matches = globs.compiled(source, deep).match
+        found: set[str] = set()
         for path in self._paths:
             if path not in found and matches(path):
-                found |= self._below(path, path)
-        return found
+                match = _Match(path, self._below(path, path), globbed=True)
+                found.update(match.entries)
+                yield match
+
+    def _picked(
+        self, match: _Match, source: str, is_out: Callable[[str], bool], parents: bool
+    ) -> Iterator[Entry]:
+        """What of a match is not left out, with the directories that it keeps."""
+        if parents:
+            yield from self._with_parents(match, kept_from(source), is_out)
+        elif not is_out(match.own_name):
+            yield from (entry for path, entry in match.entries.items() if not is_out(match.below(path)))
+
+    def _with_parents(self, match: _Match, first: int, is_out: Callable[[str], bool]) -> Iterator[Entry]:
+        kept = [entry for path, entry in match.entries.items() if not is_out(_from(path, first))]
+        names = match.place.split("/")
+        for depth in range(first + 1, len(names) if kept else 0):
+            above = self._entries.get("/".join(names[:depth]))
+            if above and above.kind == "directory":
+                yield above
+        yield from kept
 
     def _below(self, name: str, origin: str) -> dict[str, Entry]:
         """What is at `origin` and below, as if it were at `name`."""
@@ -188,6 +230,11 @@ def _enter(done: list[str], name: str, source: str) -> None:
         if not done:
             raise _leads_out(source)
         done.pop()
+
+
+def _from(path: str, first: int) -> str:
+    """A path without its first names."""
+    return "/".join(path.split("/")[first:])
 
 
 def _moved(path: str, origin: str, name: str) -> str:

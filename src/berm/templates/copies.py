@@ -4,29 +4,32 @@ import posixpath
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from berm.errors import BermError
+from berm.templates import modes
 from berm.templates.dockerfile import Heredoc, Instruction
 from berm.templates.findings import InstructionError, shown
 from berm.templates.inputs import Download, Inputs
 from berm.templates.operands import flag, is_set, mode, owner, refuse
 from berm.templates.paths import literal, relative
 from berm.templates.plan import Copy, Inline
+from berm.templates.sources import exclusion, pivoted
 from berm.templates.state import State
 
-_REFUSED: Final = {
-    "exclude": "name the files in .dockerignore instead, or copy what is wanted",
-    "parents": "copy each directory to its own target",
-    "keep-git-dir": "clone the repository in a RUN instead",
-}
+_REFUSED: Final = {"keep-git-dir": "clone the repository in a RUN instead"}
+_FILES_ONLY: Final = ("exclude", "parents")
+"""Flags that mean nothing for a URL or a heredoc."""
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _GIT = re.compile(
     r"(?:git|ssh)://|[\w.-]+@[\w.-]+:|https?://[^?#]*\.git(?:[#?].*)?$", re.IGNORECASE
 )  # fmt: skip
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+_CHMOD_HINT: Final = "an octal number such as 0755, or changes such as u=rwX,go=rX"
 _URL_MODE: Final = 0o600
 """What Docker gives to a file from the network."""
 
@@ -39,15 +42,25 @@ def copies(state: State, instruction: Instruction, inputs: Inputs) -> tuple[Copy
     if is_set(instruction, "link"):
         inputs.note(f"{instruction.keyword} --link has no effect here", "each layer is kept by itself anyway")
     sources, target = _operands(state, instruction)
-    chown, chmod = flag(instruction, "chown"), flag(instruction, "chmod")
-    where = instruction.keyword
-    user = owner(f"{where} --chown", state.expand(chown)) if chown is not None else ""
-    bits = mode(f"{where} --chmod", state.expand(chmod)) if chmod is not None else None
+    _check_flags(instruction, sources)
+    chown = flag(instruction, "chown")
+    user = owner(f"{instruction.keyword} --chown", state.expand(chown)) if chown is not None else ""
+    request = _Request(state, instruction, inputs, target, user, *_permissions(state, instruction))
     found: list[Copy] = []
     for kind, group in groupby(sources, _kind):
-        found += _KINDS[kind](_Request(state, instruction, inputs, target, user, bits), list(group))
-    _check_checksum(instruction, sources)
+        found += _KINDS[kind](request, list(group))
     return tuple(found)
+
+
+def _permissions(state: State, instruction: Instruction) -> tuple[int | None, str]:
+    """What `--chmod` says, as a number or in symbols."""
+    text = flag(instruction, "chmod")
+    if text is None:
+        return None, ""
+    expanded = state.expand(text)
+    if modes.is_symbolic(expanded):
+        return None, expanded
+    return mode(f"{instruction.keyword} --chmod", expanded, _CHMOD_HINT), ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,8 @@ class _Request:
     target: str
     user: str
     bits: int | None
+    changes: str
+    """Of permissions, in symbols."""
 
     @property
     def is_add(self) -> bool:
@@ -115,23 +130,49 @@ def is_url(source: str) -> bool:
 
 
 def _from_files(request: _Request, sources: Sequence[_Source]) -> Iterator[Copy]:
-    names = tuple(relative(str(source)) for source in sources)
+    parents = is_set(request.instruction, "parents")
+    names = tuple(_name_of(str(source), parents) for source in sources)
+    exclude = tuple(_exclusions(request))
     origin = flag(request.instruction, "from")
     base = request.inputs.origin(origin) if origin is not None else None
     yield Copy(
         names,
         request.target,
-        files_hash=request.inputs.upload(names) if base is None else "",
+        files_hash=request.inputs.upload(names, exclude, parents) if base is None else "",
         base=base,
         owner=request.user,
         mode=request.bits,
+        chmod=request.changes,
+        exclude=exclude,
+        parents=parents,
         unpack=is_set(request.instruction, "unpack", default=request.is_add),
     )
 
 
+def _name_of(source: str, parents: bool) -> str:
+    with _told():
+        return pivoted(source) if parents else relative(source)
+
+
+def _exclusions(request: _Request) -> Iterator[str]:
+    for name, value in request.instruction.flags:
+        if name == "exclude":
+            with _told():
+                yield exclusion(request.state.expand(value))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong with a pattern is wrong with its instruction."""
+    try:
+        yield
+    except BermError as error:
+        raise InstructionError(error.message, error.hint) from error
+
+
 def _inline(request: _Request, sources: Sequence[_Source]) -> Iterator[Copy]:
     files = tuple(_file(request.state, source) for source in sources if isinstance(source, Heredoc))
-    yield Copy((), request.target, inline=files, owner=request.user, mode=request.bits)
+    yield Copy((), request.target, inline=files, owner=request.user, mode=request.bits, chmod=request.changes)
 
 
 def _file(state: State, document: Heredoc) -> Inline:
@@ -154,6 +195,7 @@ def _from_network(request: _Request, sources: Sequence[_Source]) -> Iterator[Cop
             files_hash=request.inputs.fetched(download),
             owner=request.user,
             mode=_URL_MODE if request.bits is None else request.bits,
+            chmod=request.changes,
             unpack=is_set(request.instruction, "unpack"),
         )
 
@@ -166,13 +208,18 @@ def _checksum(request: _Request) -> str:
     return checksum
 
 
-def _check_checksum(instruction: Instruction, sources: Sequence[_Source]) -> None:
-    if flag(instruction, "checksum") is None:
-        return
-    if [_kind(source) for source in sources] != ["url"]:
+def _check_flags(instruction: Instruction, sources: Sequence[_Source]) -> None:
+    kinds = [_kind(source) for source in sources]
+    if flag(instruction, "checksum") is not None and kinds != ["url"]:
         raise InstructionError(
             "ADD --checksum needs one URL as its source", "use an ADD of its own for each URL"
         )
+    for name, _ in instruction.flags:
+        if name in _FILES_ONLY and set(kinds) != {"file"}:
+            raise InstructionError(
+                f"{instruction.keyword} --{name} is for files and directories only",
+                f"use an {instruction.keyword} of its own for what is none",
+            )
 
 
 def _name(url: str, target: str) -> str:

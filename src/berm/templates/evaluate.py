@@ -66,7 +66,7 @@ class _NoFiles:
     ignored = ()
     errors = ()
 
-    def select(self, sources: object) -> "_NoFiles":
+    def select(self, sources: object, exclude: object = (), parents: bool = False) -> "_NoFiles":
         return self
 
 

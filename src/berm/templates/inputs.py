@@ -31,7 +31,9 @@ class Selected(Protocol):
 class Files(Protocol):
     """A build context."""
 
-    def select(self, sources: Sequence[str]) -> Selected: ...
+    def select(
+        self, sources: Sequence[str], exclude: Sequence[str] = (), parents: bool = False
+    ) -> Selected: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +69,9 @@ class Inputs:
             raise InstructionError(f"from={text} has no files", "name a stage or an image")
         return base
 
-    def upload(self, sources: Sequence[str]) -> str:
+    def upload(self, sources: Sequence[str], exclude: Sequence[str] = (), parents: bool = False) -> str:
         """The hash of files of the context. Raises a group of InstructionError for what is not there."""
-        selected = self.files.select(sources)
+        selected = self.files.select(sources, exclude, parents)
         wrong = [InstructionError(error.message, error.hint) for error in selected.errors]
         wrong += [_missing(source, source in selected.ignored) for source in selected.missing]
         if wrong:

@@ -31,12 +31,10 @@ def boolean(where: str, value: str) -> bool:
     return _BOOLEANS[value.lower()]
 
 
-def mode(where: str, text: str) -> int:
-    """Permissions; only the octal form, because that does not depend on what the file has."""
-    if re.search(r"[-+=]", text):
-        raise InstructionError(f"{where} has {shown(text)}: symbolic modes are not supported", _MODE_HINT)
+def mode(where: str, text: str, hint: str = _MODE_HINT) -> int:
+    """Permissions as an octal number."""
     if not _MODE.fullmatch(text) or int(text, 8) > _MOST_MODE:
-        raise InstructionError(f"{where} has {shown(text)}", _MODE_HINT)
+        raise InstructionError(f"{where} has {shown(text)}", hint)
     return int(text, 8)
 
 

@@ -89,7 +89,11 @@ class Copy:
     .dockerignore but no `**`): a directory's content is copied, a file itself. `target` is absolute; a `/`
     at its end, several sources or a glob make it a directory. Missing parents are made, owned by root.
     `owner` is `user`, `uid`, `user:group` or empty: then uploaded and inline files are root's, and those of a
-    stage or image keep their owners. `mode` overrides every mode.
+    stage or image keep their owners. `mode` overrides every mode; `chmod`, in the symbols of chmod(1), then
+    changes it. `exclude` are patterns as in .dockerignore for what is left out: of a directory by the path
+    below it, of a file by its name, of what a glob stands for by both.
+    `parents`: a source keeps its path in `target`, or what is after a `/./` in it; `**` in it is any number
+    of directories, and patterns of `exclude` are for what it keeps.
     `unpack` (ADD): a source that is a tar archive, compressed or not, is unpacked into `target`.
     """
 
@@ -100,6 +104,9 @@ class Copy:
     inline: tuple[Inline, ...] = ()
     owner: str = ""
     mode: int | None = None
+    chmod: str = ""
+    exclude: tuple[str, ...] = ()
+    parents: bool = False
     unpack: bool = False
     kind: Literal["copy"] = "copy"
 
