@@ -277,8 +277,8 @@ def _script(instruction: Instruction) -> str:
 
 def _maintainer(subject: Subject) -> Iterator[Advice]:
     for stage, instruction in subject.instructions("MAINTAINER"):
-        message = "MAINTAINER is out of use"
-        yield Advice(stage.file, instruction, message, "LABEL org.opencontainers.image.authors=...")
+        message = "MAINTAINER is out of use, it becomes a label"
+        yield Advice(stage.file, instruction, message, f"write LABEL maintainer={shown(instruction.text)}")
 
 
 RULES: Final[Mapping[str, Rule]] = {

@@ -76,12 +76,11 @@ def _shell(source: Source, instruction: Instruction, rest: Span) -> Instruction:
 def _whole(source: Source, instruction: Instruction, rest: Span) -> Instruction:
     """USER, WORKDIR, STOPSIGNAL: one word, blanks and all."""
     check_words(source, [rest])
-    return replace(instruction, words=(rest.text,))
+    return _one(source, instruction, rest)
 
 
-def _maintainer(source: Source, instruction: Instruction, rest: Span) -> Instruction:
-    hint = f"write LABEL maintainer={shown(rest.text)}"
-    source.findings.warn(source.file, instruction, "MAINTAINER is deprecated, it becomes a label", hint)
+def _one(_source: Source, instruction: Instruction, rest: Span) -> Instruction:
+    """MAINTAINER: whatever it is."""
     return replace(instruction, words=(rest.text,))
 
 
@@ -233,7 +232,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "FROM": Rule(_from, "FROM image [AS name]"),
     "HEALTHCHECK": Rule(_healthcheck, "HEALTHCHECK [--interval=30s] CMD command, or HEALTHCHECK NONE"),
     "LABEL": Rule(_pairs, "LABEL name=value..."),
-    "MAINTAINER": Rule(_maintainer, "LABEL maintainer=..."),
+    "MAINTAINER": Rule(_one, "LABEL maintainer=..."),
     "ONBUILD": Rule(_onbuild, "ONBUILD and another instruction"),
     "RUN": Rule(_command, "RUN and a command"),
     "SHELL": Rule(_shell, 'SHELL ["/bin/bash", "-c"]'),
