@@ -22,6 +22,7 @@ def ticking(sandbox: Sandbox) -> Iterator[tuple[Sandbox, int]]:
     """A sandbox in which a background process counts a file up."""
     script = "i=0; while :; do i=$((i+1)); echo $i; echo $i > /home/user/count; sleep 0.1; done"
     handle = sandbox.commands.run(script, background=True, timeout=0)
+    sandbox.commands.run("until [ -s /home/user/count ]; do :; done")
     yield sandbox, handle.pid
 
 
