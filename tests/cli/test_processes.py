@@ -1,5 +1,6 @@
 import os
 import signal
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -71,6 +72,21 @@ def test_a_process_whose_end_is_not_known_is_killed(server: StandIn) -> None:
         run(server, START, end={"error": {"code": "internal", "message": "ended early"}})
     assert server.calls[-1].path == "/process.Process/SendSignal"
     assert server.calls[-1].json() == {"process": {"pid": 7}, "signal": "SIGNAL_SIGKILL"}
+
+
+def test_input_after_the_end_is_lost_without_a_word(server: StandIn) -> None:
+    """Its connections are closed by then."""
+    server.on("POST /process.Process/Start", stream(START, ended(exited=True), end={}))
+    (reader, writer), before = os.pipe(), set(threading.enumerate())
+    with Agent(server.url, "i1", None) as agent:
+        assert processes.run(agent, REQUEST, reader, {}) == 0
+    feeds = [thread for thread in set(threading.enumerate()) - before if thread.name == "stdin"]
+    os.write(writer, b"x")
+    for thread in feeds:
+        thread.join()
+    assert len(feeds) == 1
+    os.close(reader)
+    os.close(writer)
 
 
 def test_input_that_is_refused_ends_the_process_and_is_reported(server: StandIn) -> None:

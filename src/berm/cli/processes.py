@@ -8,7 +8,7 @@ import threading
 import tty
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Literal
 
@@ -128,6 +128,8 @@ class Feed:
 
     def __init__(self, process: Process, kind: Input, source: int) -> None:
         self.failure: BermError | None = None
+        self.over = False
+        """Whether nobody wants it any more: then its connections may be closed under it at any moment."""
         self._process = process
         self._kind = kind
         self._source = source
@@ -138,6 +140,9 @@ class Feed:
             self._pass_on()
         except BermError as error:
             self._fail(error)
+        except Exception:
+            if not self.over:
+                raise
 
     def _pass_on(self) -> None:
         while data := _read(self._source):
@@ -151,6 +156,15 @@ class Feed:
         self.failure = error
         with suppress(BermError):
             self._process.kill()
+
+
+@contextmanager
+def _fed(process: Process, kind: Input, source: int) -> Iterator[Feed]:
+    feed = Feed(process, kind, source)
+    try:
+        yield feed
+    finally:
+        feed.over = True
 
 
 def _read(source: int) -> bytes:
@@ -182,8 +196,8 @@ def run(agent: Agent, request: JSON, source: int | None, sinks: Mapping[str, Sin
         aside() as later,
         started(agent, {**request, "stdin": source is not None}) as process,
         handling({signal.SIGINT: (interrupt := _Interrupt(process, later))}),
+        nullcontext() if source is None else _fed(process, "stdin", source) as feed,
     ):
-        feed = Feed(process, "stdin", source) if source is not None else None
         _drain(process, sinks)
     if feed and feed.failure:
         raise feed.failure
@@ -241,8 +255,8 @@ def shell(agent: Agent, terminal_in: int, terminal_out: int) -> int:
         started(agent, {**LOGIN_SHELL, "pty": _pty(size())}) as process,
         handling({signal.SIGWINCH: lambda: later(lambda: process.resize(size()))}),
         raw_mode(terminal_in),
+        _fed(process, "pty", terminal_in),
     ):
         process.resize(size())  # it may have changed before the handler was there
-        Feed(process, "pty", terminal_in)
         _drain(process, descriptors(pty=terminal_out))
     return process.exit_code or 0
