@@ -1,6 +1,8 @@
 # Every target installs what it needs first, so each works on a fresh Debian 12 machine as root.
 PYTHON ?= python3
 BERM := .venv/bin/berm
+# Most tests wait for one process or another, and a file's tests share what is made for them.
+WORKERS ?= 2
 
 .PHONY: up down test lint bench lock help
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ down: .venv/installed ## Stop the server; sandboxes live on (KILL=1 ends them an
 
 test: .venv/installed ## Run every test
 	@PYTHON=$(PYTHON) tools/install-packages test
-	.venv/bin/python -m pytest $(TESTS)
+	.venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lint: .venv/installed ## Format, style, types and the direction of imports
 	.venv/bin/ruff format --check .

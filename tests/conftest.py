@@ -48,7 +48,7 @@ def berm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """One berm for all tests that need a real one, with the base template made for real."""
     # A state directory that is kept between runs spares a developer the bootstrap of the base template.
     kept = os.environ.get("BERM_TEST_HOME")
-    home = Path(kept) if kept else tmp_path_factory.mktemp("berm")
+    home = Path(kept) / str(NUMBER) if kept else tmp_path_factory.mktemp("berm")
     with running(home, NUMBER) as instance:
         yield instance
 

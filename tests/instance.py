@@ -1,5 +1,6 @@
 """A whole berm for tests, with a state directory, port and addresses of its own, run by its command line."""
 
+import itertools
 import json
 import os
 import select
@@ -8,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from berm.launcher import cgroup
 from berm.node.daemon import instance
 
 BERM = str(Path(sys.executable).with_name("berm"))
-NUMBER = int(os.environ.get("BERM_TEST_NUMBER", "0"))
-"""Keeps this run's instances apart from another's on the same machine; it uses this one and the next nine."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+NUMBER = int(os.environ.get("BERM_TEST_NUMBER", "0")) + 10 * _WORKER
+"""Keeps instances apart from those of other workers and runs; the next nine numbers belong to it as well."""
+_PORTS = itertools.count(20000 + NUMBER % 20 * 500)
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,11 @@ def end(pid: int) -> None:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """One below those that connections get (ip_local_port_range), so that nobody takes it meanwhile."""
+    for port in _PORTS:
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("there are always more")
 
 
 @contextmanager

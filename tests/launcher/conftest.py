@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from berm.launcher import network
+from tests.instance import NUMBER
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def plan() -> network.Plan:
     instance = f"t{os.getpid() % 1000:03d}"
-    return network.Plan(instance, ipaddress.IPv4Network("10.219.0.0/24"), 0x40000000)
+    return network.Plan(instance, ipaddress.IPv4Network(f"10.219.{NUMBER}.0/24"), 0x40000000)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from berm.config import Config, load
+from berm.config import Config
 from berm.errors import BermError, Code
 from berm.node.local import LocalNode
 from tests.instance import Instance, end
@@ -94,8 +94,8 @@ async def test_a_launcher_that_ended_is_started_again(node: LocalNode, machine: 
     assert await said(node, before.sandbox_id, "echo alive") == ["alive"]
 
 
-async def test_a_launcher_that_cannot_start_says_why(tmp_path: Path) -> None:
-    config = replace(load({"BERM_HOME": str(tmp_path)}), subnet="10.218.0.0/20", uid_base=-1, warm_slots=1)
+async def test_a_launcher_that_cannot_start_says_why(machine: Config, tmp_path: Path) -> None:
+    config = replace(machine, uid_base=-1, warm_slots=1)
     (tmp_path / "pool").write_text("in the way")
     with pytest.raises(BermError, match=r"the launcher did not start: .*exists"):
         await LocalNode(config).start()
