@@ -121,8 +121,9 @@ def test_sources_that_stand_for_nothing_are_missing(root: Path) -> None:
     assert (selection.digest, selection.errors) == ("", ())
 
 
-def test_an_empty_context_can_be_copied(tmp_path: Path) -> None:
-    selection = Context(tmp_path).select(["."])
+@pytest.mark.parametrize("source", [".", "", "/", "./"])
+def test_an_empty_context_can_be_copied(tmp_path: Path, source: str) -> None:
+    selection = Context(tmp_path).select([source])
     assert (names(selection), len(selection.digest)) == ([], 64)
 
 

@@ -112,14 +112,15 @@ class Context:
         missing: list[str] = []
         errors: list[BermError] = []
         for source in sources:
+            path = _cleaned(path_of(source))
             try:
-                matched = list(self._match(_cleaned(path_of(source)), deep=parents))
+                matched = list(self._match(path, deep=parents))
                 picked = [self._picked(match, source, is_out, parents) for match in matched]
                 found |= {entry.path: entry for entries in picked for entry in entries}
             except BermError as error:
                 errors.append(error)
             else:
-                missing += [] if any(each.entries for each in matched) or source == "." else [source]
+                missing += [] if any(match.entries for match in matched) or path == "" else [source]
         return self._selection([found[path] for path in sorted(found)], missing, errors)
 
     def _selection(
