@@ -1,6 +1,7 @@
 """The pool of warm slots, over processes that are not sandboxes: what waits here is a plain socket."""
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 
@@ -52,6 +53,16 @@ def test_slots_are_made_ahead_and_numbers_go_round(slots: Slots, plan: network.P
     again = slots.take(internet=True)
     assert again.number not in numbers
     again.close()
+
+
+def test_what_was_got_already_is_not_waited_for(slots: Slots) -> None:
+    """A request that comes with the news of a slot may take that slot before the news is read."""
+    slots.fill()
+    select.select([slots], [], [])
+    slots.take(internet=True).close()
+    slots.take_in()
+    slots.take_in()
+    slots.take(internet=True).close()
 
 
 def test_a_slot_without_internet_is_made_on_demand(slots: Slots, plan: network.Plan) -> None:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -54,7 +55,7 @@ class Slots:
         self._wirer = _start_wirer(plan)
 
     def fileno(self) -> int:
-        """Readable when `receive` has a finished slot to take in."""
+        """Readable when there is a finished slot to take in."""
         return self._wirer.fileno()
 
     def fill(self) -> None:
@@ -97,12 +98,20 @@ class Slots:
                 return number
         raise OSError(f"no free address left in {self._plan.subnet}")
 
+    def take_in(self) -> None:
+        """`receive` without waiting: `take` may have got meanwhile what made this one readable."""
+        with suppress(BlockingIOError):
+            self._receive(socket.MSG_DONTWAIT)
+
     def receive(self) -> None:
-        """Take in one slot that has been wired up.
+        """Wait for a slot that has been wired up, and take it in.
 
         Raises SlotError when it could not be, EOFError when nothing wires them up any more.
         """
-        packet = spec.receive(self._wirer)
+        self._receive()
+
+    def _receive(self, flags: int = 0) -> None:
+        packet = spec.receive(self._wirer, flags)
         if packet is None:
             raise EOFError("the process that wires up sandboxes has ended")
         message = packet[0]
@@ -150,13 +159,14 @@ def _start_wirer(plan: network.Plan) -> socket.socket:
 def _wire(plan: network.Plan, orders: socket.socket) -> NoReturn:
     syscalls.set_process_name("berm-network")
     host, home = netlink.Netlink(), network.open_namespace()
-    while packet := spec.receive(orders):
-        number, (namespace,) = packet[0]["slot"], packet[1]
-        try:
-            network.wire(plan, number, namespace, host, home)
-            spec.send(orders, {"slot": number})
-        except OSError as failure:
-            spec.send(orders, {"slot": number, "error": f"could not wire up a sandbox: {failure}"})
-        finally:
+    with suppress(BrokenPipeError):  # the launcher has ended, and wants none any more
+        while packet := spec.receive(orders):
+            number, (namespace,) = packet[0]["slot"], packet[1]
+            answer = {"slot": number}
+            try:
+                network.wire(plan, number, namespace, host, home)
+            except OSError as failure:
+                answer |= {"error": f"could not wire up a sandbox: {failure}"}
             os.close(namespace)
+            spec.send(orders, answer)
     os._exit(0)

@@ -83,9 +83,18 @@ def send(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()
     sock.sendmsg([data], ancillary)
 
 
-def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """Receive one packet and its descriptors (close-on-exec); None when the peer has closed."""
-    data, fds, _, _ = socket.recv_fds(sock, MAX_PACKET, MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+def receive(sock: socket.socket, flags: int = 0) -> tuple[dict[str, Any], list[int]] | None:
+    """Receive one packet and its descriptors (close-on-exec); None when the peer has closed.
+
+    Raises BlockingIOError when there is none, if `flags` has MSG_DONTWAIT (recv(2)).
+    """
+    # socket.recv_fds() of Python 3.11 takes flags and passes none of them on.
+    space = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+    data, ancillary, _, _ = sock.recvmsg(MAX_PACKET, space, socket.MSG_CMSG_CLOEXEC | flags)
     if not data:
         return None
-    return json.loads(data), fds
+    fds = array.array("i")
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(content[: len(content) // fds.itemsize * fds.itemsize])
+    return json.loads(data), list(fds)

@@ -102,7 +102,7 @@ class Launcher:
 
     def take_in(self) -> None:
         """A slot is finished, or has failed: that is told to the next who wants one, and to the log."""
-        self._noting_failure(self.slots.receive)
+        self._noting_failure(self.slots.take_in)
 
     def fill(self) -> None:
         """Begin to make the slots that are missing."""
