@@ -63,8 +63,9 @@ class Template:
 class Mount:
     """Something that is in a sandbox beside its root file system, at the absolute path `target`.
 
-    Exactly one of the three is its content: `layers`, directory names bottom first, read-only; `directory`,
-    a kept directory of the node by name, writable unless `read_only`; or `size_mb` MiB of memory.
+    Exactly one of the three is its content: `layers`, directory names bottom first; `directory`, a kept
+    directory of the node by name; or `size_mb` MiB of memory. What is written to layers or to received files
+    (`files/NAME`) is lost with the sandbox; with `read_only` nothing is written.
     `path` is the part of the content that is mounted, relative and without `..`; it may be a file. Of
     memory it is the name of an empty file, which is mounted alone.
     """

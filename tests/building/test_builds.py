@@ -107,6 +107,10 @@ RUN echo from the stage > /file
 FROM {BASE}
 RUN --mount=type=bind,source=data,target=/data cat /data/x > /bound && ! touch /data/y
 RUN --mount=type=bind,from=made,source=/file,target=/mnt/file cat /mnt/file >> /bound
+WORKDIR /src
+RUN --mount=type=bind,target=.,rw mkdir out && cp data/x out/ && echo written > data/x \\
+    && cat out/x data/x >> /bound
+RUN --mount=type=bind,target=. cat data/x >> /bound && ! ls out
 RUN --mount=type=tmpfs,target=/scratch touch /scratch/z && df /scratch | grep -q tmpfs
 RUN --mount=type=cache,target=/kept echo more >> /kept/log && cp /kept/log /log
 RUN ! ls /data/* /scratch/* /kept/* 2> /dev/null
@@ -117,7 +121,8 @@ RUN ! ls /data/* /scratch/* /kept/* 2> /dev/null
     folder.build()
     folder.build("--no-cache")
 
-    assert folder.run("cat /bound") == "from the context\nfrom the stage\n"
+    shown = ["from the context", "from the stage", "from the context", "written", "from the context"]
+    assert folder.run("cat /bound; ls -A /src").splitlines() == shown
     assert folder.run("cat /log") == "more\nmore\n", "a cache outlives the build"
 
 

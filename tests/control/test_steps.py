@@ -92,14 +92,15 @@ async def test_an_account_is_added_by_root(node: FakeNode) -> None:
     ("mount", "expected"),
     [
         (
-            Mount("bind", "/src", source="/app/src/", base=FIRST),
+            Mount("bind", "/src", source="/app/src/", base=FIRST, read_only=True),
             NodeMount("/src", ("bottom", "first"), path="app/src", read_only=True),
         ),
-        (Mount("bind", "/src", base=DEBIAN), NodeMount("/src", ("img",), read_only=True)),
+        (Mount("bind", "/src", base=DEBIAN), NodeMount("/src", ("img",))),
         (
             Mount("bind", "/src", source="app", files_hash=HASH, read_only=True),
             NodeMount("/src", directory=f"files/team-{HASH}", path="app", read_only=True),
         ),
+        (Mount("bind", "/src", files_hash=HASH), NodeMount("/src", directory=f"files/team-{HASH}")),
         (Mount("tmpfs", "/tmp/x", size_mb=7), NodeMount("/tmp/x", size_mb=7)),
         (
             Mount("tmpfs", "/tmp/x", mode=0o1777, uid=1, gid=2),

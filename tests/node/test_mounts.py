@@ -6,6 +6,7 @@ import pytest
 
 from berm.config import Config
 from berm.errors import Code
+from berm.launcher.pool import REST
 from berm.models import File, Layer, Mount
 from berm.node.interface import Command
 from berm.node.local import LocalNode
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.root
 def uploaded(machine: Config, name: str) -> Path:
     """The tree of files that somebody sent."""
     tree = machine.pool_dir / "files" / name
-    tree.mkdir(parents=True)
+    tree.mkdir(parents=True, exist_ok=True)
     return tree
 
 
@@ -38,13 +39,94 @@ async def made_layer(node: LocalNode, name: str, *links: tuple[str, str], **file
 async def test_layers_are_seen_as_one_tree_that_cannot_be_written(node: LocalNode) -> None:
     lower = await layer_of(node, "mkdir /srv; echo low > /srv/a; echo low > /srv/b")
     upper = await layer_of(node, "rm /srv/a; echo up > /srv/b", LAYER, lower)
-    both = Mount("/mnt/both", layers=(LAYER, lower, upper), path="srv")
+    both = Mount("/mnt/both", layers=(LAYER, lower, upper), path="srv", read_only=True)
     one = Mount("/mnt/one", layers=(lower,), read_only=True)
     script = """
         cat /mnt/both/* /mnt/one/srv/*; ls /mnt/both
         { touch /mnt/both/x || touch /mnt/one/x; } 2>&1 | grep -c Read-only
     """
     assert await ran(node, spec(mounts=(both, one)), script) == ["up", "low", "low", "b", "2"]
+
+
+WRITTEN: Mapping[str, Mount] = {
+    "a layer": Mount("/it", layers=("one",)),
+    "layers": Mount("/it", layers=(LAYER, "one")),
+    "received files": Mount("/it", directory="files/team-abc"),
+}
+
+
+@pytest.mark.parametrize("content", WRITTEN)
+async def test_what_is_written_to_layers_and_received_files_is_lost(
+    node: LocalNode, machine: Config, content: str
+) -> None:
+    await made_layer(node, "one", f="old", g="old")
+    for name in "fg":
+        (uploaded(machine, "team-abc") / name).write_text("old")
+    trees = [node.layer_path("one"), machine.pool_dir / "files/team-abc"]
+    for tree in trees:
+        os.chown(tree, 33, 44)
+        tree.chmod(0o750)
+    wanted = spec(kept=True, mounts=(WRITTEN[content],))
+    await node.create(wanted)
+    script = (
+        "stat -c '%a %u:%g' /it; echo new > /it/f; rm /it/g; mkdir /it/d; ls /it | tr '\\n' ' '; cat /it/f"
+    )
+    lines = await said(node, wanted.sandbox_id, script)
+    layer = await node.commit(wanted.sandbox_id)
+
+    assert lines[0] == "750 33:44"
+    assert lines[-1].split()[-1] == "new"
+    assert {"d", "f"} <= set(lines[-1].split())
+    assert "g" not in lines[-1].split()
+    assert layer == Layer("", 0)
+    assert [sorted(path.name for path in tree.iterdir()) for tree in trees] == [["f", "g"]] * 2
+    assert {(tree / name).read_text() for tree in trees for name in "fg"} == {"old"}
+    assert await ran(node, spec(mounts=(WRITTEN[content],)), "cat /it/f; cat /it/g") == ["oldold"]
+
+
+async def test_what_is_written_to_mounts_is_no_part_of_a_layer(node: LocalNode) -> None:
+    """However much and however deep it is."""
+    await made_layer(node, "one")
+    wanted = spec(kept=True, mounts=(Mount("/it", layers=("one",)),))
+    await node.create(wanted)
+    script = (
+        "echo x > /kept; cd /it; i=0; while [ $i -lt 1500 ]; do i=$((i+1)); mkdir d; cd d; done; echo x > f"
+    )
+    await said(node, wanted.sandbox_id, script)
+    layer = await node.commit(wanted.sandbox_id)
+    home = node.layer_path(layer.name).parent
+    assert sorted(path.name for path in home.iterdir()) == ["below", "tree"]
+    assert {path.name for path in (home / "tree").iterdir()} == {"etc", "kept"}
+
+
+async def test_what_a_killed_server_left_beside_a_layer_is_swept(node: LocalNode, machine: Config) -> None:
+    await made_layer(node, "one", f="content")
+    rest = node.layer_path("one").parent / REST
+    (rest / "m0/upper/d").mkdir(parents=True)
+    again = LocalNode(machine)
+    await again.start()
+    await again.close()
+    assert not rest.exists()
+    assert (node.layer_path("one") / "f").read_text() == "content"
+
+
+@pytest.mark.parametrize("path", ["d", "d/f"])
+async def test_a_part_of_a_layer_is_written_to_as_the_whole_is(node: LocalNode, path: str) -> None:
+    tree = await node.new_layer("one")
+    (tree / "d").mkdir(parents=True)
+    (tree / "d/f").write_text("old\n")
+    file = "/it" if path == "d/f" else "/it/f"
+    script = f"cat {file}; echo new > {file}; cat {file}"
+    assert await ran(node, spec(mounts=(Mount("/it", layers=("one",), path=path),)), script) == ["old", "new"]
+    assert (tree / "d/f").read_text() == "old\n"
+
+
+async def test_what_is_written_to_mounts_counts_for_the_limit(node: LocalNode) -> None:
+    await made_layer(node, "one")
+    lines = await ran(
+        node, spec(mounts=(Mount("/it", layers=("one",)),)), "dd if=/dev/zero of=/it/f bs=1M || true"
+    )
+    assert "quota exceeded" in lines[0]
 
 
 @pytest.mark.parametrize("kind", ["layers", "directory", "files"])

@@ -155,9 +155,9 @@ def _secrets(action: Run, ask: Ask) -> dict[Mount, bytes]:
 def _bind(mount: Mount, stand: Stand, ask: Ask) -> models.Mount:
     path = mount.source.strip("/")
     if mount.base:
-        return models.Mount(mount.target, stand.sources[mount.base], path=path, read_only=True)
+        return models.Mount(mount.target, stand.sources[mount.base], path=path, read_only=mount.read_only)
     directory = f"files/{ask.files(mount.files_hash)}"
-    return models.Mount(mount.target, directory=directory, path=path, read_only=True)
+    return models.Mount(mount.target, directory=directory, path=path, read_only=mount.read_only)
 
 
 def _cache(mount: Mount, _stand: Stand, ask: Ask) -> models.Mount:

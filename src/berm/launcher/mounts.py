@@ -41,14 +41,34 @@ def _whole(mount: MountSpec, trees: Sequence[str], place: str) -> str:
     """A directory with all of a content, put together at `place` if need be."""
     if mount.size_mb:
         _mount_memory(mount, place)
-    elif len(mount.trees) > 1:
-        Path(place).mkdir()
-        lower = ":".join(trees[index] for index in reversed(mount.trees))
-        flags = MS_NOSUID | MS_NODEV | MS_RDONLY
-        syscalls.mount("overlay", place, "overlay", flags, f"lowerdir={lower},userxattr")
+    elif mount.is_overlaid or len(mount.trees) > 1:
+        _mount_overlay(mount, [trees[index] for index in reversed(mount.trees)], place)
     else:
         return trees[mount.trees[0]]
     return place
+
+
+def _mount_overlay(mount: MountSpec, lower: Sequence[str], place: str) -> None:
+    """Layers, top first, as one tree; what is written to it lies beside what is written to the root."""
+    Path(place).mkdir()
+    options, flags = f"lowerdir={':'.join(lower)},userxattr", MS_NOSUID | MS_NODEV
+    if mount.is_overlaid:
+        own = _own_storage(place, lower[0])
+        options += f",upperdir={own}/upper,workdir={own}/work,volatile"
+    else:
+        flags |= MS_RDONLY
+    syscalls.mount("overlay", place, "overlay", flags, options)
+
+
+def _own_storage(place: str, top: str) -> str:
+    own = f"/rw{place}"
+    for directory in (own, f"{own}/work", f"{own}/upper"):
+        Path(directory).mkdir()
+    # The root of an overlay looks like that of its uppermost directory.
+    look = Path(top).stat()
+    os.chown(f"{own}/upper", look.st_uid, look.st_gid)
+    Path(f"{own}/upper").chmod(stat.S_IMODE(look.st_mode))
+    return own
 
 
 def _mount_memory(mount: MountSpec, place: str) -> None:

@@ -14,6 +14,8 @@ _SMALL: Final = 4 * _GIB
 _MIB: Final = 1 << 20
 
 DIRECTORIES: Final = ("layers", "sandboxes", "branches", "caches", "files")
+REST: Final = "rest"
+"""What a sandbox wrote and is no part of the layer that it became: to be removed, and of any depth."""
 
 
 class Pool(Protocol):
@@ -61,12 +63,25 @@ class Pool(Protocol):
         ...
 
     def keep(self, name: str, layer: str) -> None:
-        """Make what a sandbox wrote the template layer `layer`, without copying; the rest of it is freed."""
+        """Make what a sandbox wrote the template layer `layer`, without copying.
+
+        What it wrote to its mounts is in REST beside the layer, for the caller to remove.
+        """
         ...
 
     def close(self) -> None:
         """Unmount what `open_pool` mounted."""
         ...
+
+
+def _remove_or_name(directory: Path, rest: Path) -> None:
+    """Remove an empty directory. Another gets a name: it may hold more than is soon removed."""
+    try:
+        directory.rmdir()
+    except OSError as failure:
+        if failure.errno != errno.ENOTEMPTY:
+            raise
+        directory.rename(rest)
 
 
 def open_pool(root: Path, image: Path, size_gb: int) -> Pool:
@@ -148,7 +163,8 @@ class _Storage(ABC):
             raise OSError(errno.EEXIST, f"there is a layer {layer} already")
         (path / "log").unlink(missing_ok=True)
         (path / "rw/upper").rename(path / "tree")
-        shutil.rmtree(path / "rw")
+        shutil.rmtree(path / "rw/work")
+        _remove_or_name(path / "rw", path / REST)
         path.rename(target)
         # Last, as it tells which slot is to be freed should this process end before.
         (target / "slot").unlink()

@@ -32,7 +32,8 @@ class MountSpec:
     """One mount at `target`, an absolute path. `path` is the part of the content that is mounted.
 
     The content is memory if `size_mb` is not 0, else `sources`: `layers/NAME`, bottom first, or a kept
-    directory, `caches/NAME` or `files/NAME`. `trees` are those on the way to the sandbox: indices of what
+    directory, `caches/NAME` or `files/NAME`. Of these a sandbox writes to caches only: what it writes to the
+    others is its own, and goes with it. `trees` are those on the way to the sandbox: indices of what
     is handed over.
     """
 
@@ -45,6 +46,12 @@ class MountSpec:
     uid: int = 0
     gid: int = 0
     trees: tuple[int, ...] = ()
+
+    @property
+    def is_overlaid(self) -> bool:
+        """Whether what is written must not reach the content."""
+        others = any(not source.startswith("caches/") for source in self.sources)
+        return others and not self.read_only
 
     @classmethod
     def from_wire(cls, message: dict[str, Any]) -> "MountSpec":

@@ -19,6 +19,7 @@ from typing import Final
 from berm.errors import BermError, Code
 from berm.images import tree
 from berm.launcher import btrfs
+from berm.launcher.pool import REST
 
 _BELOW: Final = "below"
 _UNFINISHED: Final = ".partial-"
@@ -143,10 +144,18 @@ async def drop(pool: Path, name: str) -> None:
     await remove(gone)
 
 
+async def remove_rest(pool: Path, name: str) -> None:
+    """Remove what a sandbox left beside what is a layer now. Safe to call again."""
+    rest = pool / "layers" / name / REST
+    if rest.exists():
+        await tree.remove(rest)
+
+
 async def sweep(pool: Path) -> None:
     """Remove what killed processes left unfinished; call it before anything makes layers or sandboxes."""
     unfinished = [entry for entry in (pool / "layers").iterdir() if _is_unfinished(entry)]
-    for leftover in (*unfinished, *(pool / "branches").iterdir(), *(pool / "caches").glob(".*")):
+    rests = (pool / "layers").glob(f"*/{REST}")
+    for leftover in (*unfinished, *rests, *(pool / "branches").iterdir(), *(pool / "caches").glob(".*")):
         await remove(leftover)
 
 

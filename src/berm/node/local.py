@@ -256,6 +256,7 @@ class LocalNode(Storage):
         name = f"layer-{uuid.uuid4().hex}"
         client = await self._launcher()
         await client.call("keep", sandbox_id=life.running.sandbox_id, layer=name)
+        await layers.remove_rest(self._pool, name)
         return Layer(name, size)
 
     def _tidy(self, life: _Life, upper: Path) -> int | None:

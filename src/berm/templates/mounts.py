@@ -28,7 +28,6 @@ _REFUSED: Final = {
     "ssh": ("type=ssh is not supported", "give the key as a secret: --mount=type=secret,id=NAME"),
 }
 _REFUSED_OPTIONS: Final = {
-    ("bind", "rw"): ("a bind mount cannot be written to", "leave rw out, and copy the files in the command"),
     ("cache", "from"): ("a cache cannot begin with other files", "leave from out, and copy in the command"),
     ("cache", "source"): ("a cache cannot begin with other files", "leave source out"),
     ("secret", "source"): ("a secret has no source here", "use id=NAME and give the file to the build"),
@@ -149,12 +148,12 @@ def _bind(options: _Options, around: Around) -> tuple[Mount, ...]:
     target = _target(options, around)
     origin = relative(options.text("source") or ".")
     path = "" if origin == "." else origin
-    if options.flag("readonly", True) is False:
-        raise InstructionError(*_REFUSED_OPTIONS["bind", "rw"])
+    read_only = options.flag("readonly", not options.flag("rw", False))
     base = around.origin(options.text("from")) if options.text("from") else None
     if base is not None:
-        return (Mount("bind", target, path, base=base, read_only=True),)
-    return (Mount("bind", target, path, files_hash=around.upload([literal(origin)]), read_only=True),)
+        return (Mount("bind", target, path, base=base, read_only=read_only),)
+    files_hash = around.upload([literal(origin)])
+    return (Mount("bind", target, path, files_hash=files_hash, read_only=read_only),)
 
 
 def _cache(options: _Options, around: Around) -> tuple[Mount, ...]:

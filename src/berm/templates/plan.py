@@ -34,9 +34,10 @@ class Mount:
     """`RUN --mount`: something that is there while a command runs, and in no layer.
 
     bind: `base` and `source` name files of a stage or image; without `base` they are the uploaded files
-    `files_hash`, and `source` is a path in those. cache: a directory kept between builds of a team, by `id`.
-    secret: the content given to the build as `id`, as a file at `target` or in the variable `env`.
-    tmpfs: empty memory of `size_mb` MiB (0: the default). `target` is absolute.
+    `files_hash`, and `source` is a path in those. What is written to it, if it is not `read_only`, is lost.
+    cache: a directory kept between builds of a team, by `id`. secret: the content given to the build as
+    `id`, as a file at `target` or in the variable `env`. tmpfs: empty memory of `size_mb` MiB (0: the
+    default). `target` is absolute.
     """
 
     kind: Literal["bind", "cache", "secret", "tmpfs"]
