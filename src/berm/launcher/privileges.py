@@ -37,7 +37,8 @@ _LIMITS: Final = {
 }
 
 _FIRST: Final = -20
-"""The nice value that weighs most."""
+"""The nice value that weighs most. A command takes 0.3 ms longer for it; with -10 a bomb was at times unheard
+for two minutes."""
 
 
 def last_capability() -> int:
