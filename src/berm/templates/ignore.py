@@ -106,13 +106,14 @@ def _patterns(line: str) -> Iterator[Pattern]:
     pattern = text if ignores else text[1:].strip()
     if not pattern:
         raise BermError(Code.INVALID_ARGUMENT, "there is no pattern after '!'", r"a name is written \!name")
-    cleaned = _cleaned(pattern)
+    text = cleaned(pattern)
     # "." has never stood for anything, with Docker either.
-    if cleaned != ".":
-        yield Pattern(cleaned, globs.translated(cleaned), ignores)
+    if text != ".":
+        yield Pattern(text, globs.translated(text), ignores)
 
 
-def _cleaned(pattern: str) -> str:
+def cleaned(pattern: str) -> str:
+    """A pattern as Docker takes it: without `.`, `//` and a `/` at either end; `.` where nothing is left."""
     return posixpath.normpath(pattern).lstrip("/") or "."
 
 

@@ -1,12 +1,11 @@
 """Sources of COPY: how much of its path each keeps (`--parents`), and what is left out (`--exclude`)."""
 
-import posixpath
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from berm.errors import BermError, Code
-from berm.templates import globs
+from berm.templates import globs, ignore
 from berm.templates.paths import relative
 
 _PIVOT: Final = "/./"
@@ -44,8 +43,8 @@ def kept_from(source: str) -> int:
 
 def exclusion(pattern: str) -> str:
     """A pattern of `--exclude` as a plan has it. Raises BermError INVALID_ARGUMENT."""
-    cleaned = posixpath.normpath(pattern.strip()).lstrip("/") if pattern.strip() else ""
-    if cleaned in ("", "."):
+    cleaned = ignore.cleaned(pattern.strip())
+    if cleaned == ".":
         raise BermError(Code.INVALID_ARGUMENT, f"--exclude has {pattern!r}", "a pattern such as *.md")
     if cleaned.startswith("!"):
         raise BermError(
@@ -70,10 +69,12 @@ def left_out(patterns: Sequence[str]) -> Callable[[str], bool]:
 
     Raises BermError INVALID_ARGUMENT for a pattern that is broken.
     """
-    expression = re.compile("|".join(map(globs.translated, patterns)) or r"(?!)")
+    if not patterns:
+        return lambda _path: False
+    expression = re.compile("|".join(map(globs.translated, patterns)))
 
     def matches(path: str) -> bool:
         names = path.split("/") if path else []
         return any(expression.match("/".join(names[: depth + 1])) for depth in range(len(names)))
 
-    return matches if patterns else lambda _path: False
+    return matches
