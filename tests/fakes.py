@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from berm.errors import BermError, Code
-from berm.models import Layer, LogLine, Running, SandboxSpec
+from berm.models import Layer, LogLine, Paused, Running, SandboxSpec
 from berm.node import layers
 from berm.node.interface import Command, Copying
 
@@ -45,6 +46,7 @@ class FakeNode:
         self.used: dict[str, float] = {}
         self._root = root
         self._running: dict[str, Running] = {}
+        self._paused: dict[str, Paused] = {}
         self._listeners: list[asyncio.Queue[str]] = []
 
     async def start(self) -> None: ...
@@ -57,6 +59,9 @@ class FakeNode:
     async def create(self, spec: SandboxSpec) -> Running:
         if spec.sandbox_id in self._running:
             raise BermError(Code.CONFLICT, f"{spec.sandbox_id} is taken")
+        if spec.generation:
+            self._check_generation(spec.sandbox_id, spec.generation)
+            del self._paused[spec.sandbox_id]
         if lost := self.dropped.intersection(spec.layers):
             raise BermError(Code.INTERNAL, f"the sandbox did not start: layer {min(lost)} is gone")
         self.specs[spec.sandbox_id] = spec
@@ -64,8 +69,35 @@ class FakeNode:
         self._running[spec.sandbox_id] = running
         return running
 
+    def paused(self) -> Mapping[str, Paused]:
+        return self._paused
+
+    async def pause(self, sandbox_id: str, generation: int, *, memory: bool) -> None:
+        if self._running.pop(sandbox_id, None) is None:
+            raise BermError(Code.NOT_FOUND, f"{sandbox_id} does not run")
+        self._paused[sandbox_id] = Paused(generation, has_processes=memory)
+
+    async def resume(self, sandbox_id: str, generation: int) -> Running:
+        self._check_generation(sandbox_id, generation)
+        del self._paused[sandbox_id]
+        running = self._running[sandbox_id] = Running(sandbox_id, "10.213.0.2")
+        return running
+
+    def _check_generation(self, sandbox_id: str, generation: int) -> None:
+        paused = self._paused.get(sandbox_id)
+        if paused is None or paused.generation != generation:
+            raise BermError(Code.CONFLICT, f"{sandbox_id} is of another generation")
+
+    async def drop_memory(self, sandbox_id: str) -> None:
+        if paused := self._paused.get(sandbox_id):
+            self._paused[sandbox_id] = replace(paused, has_processes=False)
+
+    def put_back(self, sandbox_id: str, generation: int) -> None:
+        """Have the files of a paused sandbox as they were at an earlier pause."""
+        self._paused[sandbox_id] = Paused(generation, has_processes=False)
+
     async def kill(self, sandbox_id: str) -> bool:
-        return self.die(sandbox_id)
+        return self._paused.pop(sandbox_id, None) is not None or self.die(sandbox_id)
 
     def die(self, sandbox_id: str) -> bool:
         """End a sandbox the way it would by itself."""
@@ -161,6 +193,10 @@ class FakeNode:
 
     def files(self) -> Mapping[str, float]:
         return dict(self.used)
+
+    async def departed(self) -> AsyncIterator[str]:
+        raise NotImplementedError
+        yield ""
 
     async def ended(self) -> AsyncIterator[str]:
         listener: asyncio.Queue[str] = asyncio.Queue()

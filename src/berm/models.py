@@ -17,6 +17,24 @@ class State(StrEnum):
     PAUSED = "paused"
 
 
+class OnTimeout(StrEnum):
+    """What happens to a sandbox whose time is over."""
+
+    KILL = "kill"
+    PAUSE = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """What becomes of a sandbox when its time is over, and when somebody wants it again after that."""
+
+    on_timeout: OnTimeout = OnTimeout.KILL
+    keep_memory: bool = True
+    """Whether a pause at the end of its time keeps its processes."""
+    auto_resume: bool = False
+    """Whether a request to one of its ports resumes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     cpu_count: int = 2
@@ -124,6 +142,8 @@ class SandboxSpec:
     kept: bool = False
     """Whether what it writes is to become a layer: a little slower to start, and no inode number in it is
     one of `layers`."""
+    generation: int = 0
+    """For one that was paused without its processes: how often it had been paused by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +153,29 @@ class Running:
     sandbox_id: str
     address: str
     """The sandbox's IPv4 address as the host reaches it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A sandbox that a node keeps and does not run."""
+
+    generation: int
+    """How often it has been paused, this time included."""
+    has_processes: bool
+    """Whether its processes are kept; without them it begins anew from its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What a sandbox's processes start from, beside its files."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    inherited: Mapping[str, str] = field(default_factory=dict)
+    """The environment of its template, which `env` has changed and added to."""
+    user: str = "user"
+    workdir: str = ""
+    start_cmd: str = ""
+    ready_cmd: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +197,14 @@ class Sandbox:
     build_id: str = ""
     layers: tuple[str, ...] = ()
     """What it was started from: kept as long as it lives, whatever becomes of its template."""
+    boot: Boot = field(default_factory=Boot, repr=False)
+    lifecycle: Lifecycle = Lifecycle()
+    lifetime: int = 0
+    """Seconds that it was given when it was made."""
+    generation: int = 0
+    """How often it has been paused."""
+    keeps_memory: bool = False
+    """Of a paused one: whether its processes are kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ from berm.control.base import begin_base, make_base
 from berm.control.control import Control
 from berm.errors import BermError, Code
 from berm.gateway.app import Gateway
+from berm.gateway.heads import Headers, text
 from berm.gateway.server import uvicorn_config
-from berm.models import Endpoint
+from berm.models import AGENT_PORT, Endpoint
 from berm.node import daemon
 from berm.node.local import LocalNode
 from berm.observability import logs
@@ -117,7 +118,7 @@ async def _base(control: Control, build: Build) -> None:
 
 
 async def _follow(node: LocalNode, gateway: Gateway) -> None:
-    async for sandbox_id in node.ended():
+    async for sandbox_id in node.departed():
         gateway.drop(sandbox_id)
 
 
@@ -129,6 +130,10 @@ class _Resolver:
 
     def resolve(self, sandbox_id: str, port: int) -> Endpoint | None:
         return self.control.sandboxes.endpoint(sandbox_id, port)
+
+    async def wake(self, sandbox_id: str, port: int, headers: Headers) -> bool:
+        token = text(headers, b"x-access-token") if port == AGENT_PORT else None
+        return await self.control.sandboxes.wake(sandbox_id, port, token)
 
     def signer(self, method: str, query: Mapping[str, str]) -> str | None:
         return self.control.sandboxes.signer(method, query)

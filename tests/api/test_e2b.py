@@ -151,8 +151,6 @@ def test_the_limit_of_sandboxes_is_a_rate_limit(served: Served, options: Options
 
 
 def test_an_option_that_is_not_offered_is_named(options: Options) -> None:
-    with pytest.raises(SandboxException, match="501: autoPause is not offered yet"):
-        Sandbox.create("base", lifecycle={"on_timeout": "pause"}, **options)
     with pytest.raises(SandboxException, match=r"501: network.allowOut is not offered yet"):
         Sandbox.create("base", network={"allow_out": ["8.8.8.8"]}, **options)
 
@@ -163,9 +161,3 @@ def test_an_idempotency_key_gives_the_same_sandbox(options: Options) -> None:
     assert first.sandbox_id == second.sandbox_id
     with pytest.raises(SandboxException, match="422: Idempotency-Key 'a-1'"):
         Sandbox.create("base", timeout=1, idempotency_key="a-1", **options)
-
-
-def test_pausing_is_not_offered(options: Options) -> None:
-    sandbox = Sandbox.create("base", **options)
-    with pytest.raises(SandboxException, match=r"501: .* is not offered yet"):
-        sandbox.pause()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from berm.control.control import Control
 from berm.control.sandboxes import NewSandbox
-from berm.models import Principal
+from berm.models import Lifecycle, Principal
 from berm.store.paging import Slice
 from berm.store.sandboxes import Filter
 
@@ -17,8 +17,17 @@ def wanted(
     env: Mapping[str, str] | None = None,
     secure: bool = True,
     allow_internet: bool | None = None,
+    lifecycle: Lifecycle = Lifecycle(),  # noqa: B008 - frozen
 ) -> NewSandbox:
-    return NewSandbox(template, seconds, metadata or {}, env or {}, secure, allow_internet)
+    return NewSandbox(
+        template,
+        seconds,
+        metadata or {},
+        env or {},
+        secure,
+        allow_internet=allow_internet,
+        lifecycle=lifecycle,
+    )
 
 
 async def listed(control: Control, who: Principal) -> list[str]:

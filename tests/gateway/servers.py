@@ -11,7 +11,9 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from berm.errors import BermError, Code
 from berm.gateway.app import Gateway
+from berm.gateway.heads import Headers
 from berm.gateway.pool import Pool
 from berm.gateway.server import uvicorn_config
 from berm.models import Endpoint
@@ -31,6 +33,15 @@ class MapResolver:
 
     signers: dict[str, str] = field(default_factory=dict)
     """Sandboxes by the signatures that are theirs."""
+
+    asleep: dict[str, str] = field(default_factory=dict)
+    """The addresses of paused sandboxes once they are awake; one without has no room to wake up."""
+
+    async def wake(self, sandbox_id: str, port: int, headers: Headers) -> bool:
+        if sandbox_id in self.asleep and not self.asleep[sandbox_id]:
+            raise BermError(Code.UNAVAILABLE, "no room")
+        self.addresses |= {name: self.asleep[name] for name in (sandbox_id,) if name in self.asleep}
+        return sandbox_id in self.asleep
 
     def signer(self, method: str, query: Mapping[str, str]) -> str | None:
         return self.signers.get(query["signature"]) if method == "GET" else None

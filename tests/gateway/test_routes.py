@@ -15,50 +15,67 @@ def headers(name: str) -> list[tuple[bytes, bytes]]:
     return [(b"host", name.encode())]
 
 
-def test_running_sandbox(router: Router) -> None:
-    route = router.route(headers(host(3000)), "/")
+async def test_running_sandbox(router: Router) -> None:
+    route = await router.route(headers(host(3000)), "/")
     assert isinstance(route, Route)
     assert route.endpoint == Endpoint(SANDBOX_ADDRESS, 3000)
     assert route.target.sandbox_id == SANDBOX
 
 
-def test_headers_route_requests_without_a_sandbox_host(router: Router) -> None:
+async def test_headers_route_requests_without_a_sandbox_host(router: Router) -> None:
     named = [(b"host", b"127.0.0.1"), (b"e2b-sandbox-id", SANDBOX.encode()), (b"e2b-sandbox-port", b"49999")]
-    route = router.route(named, "/execute")
+    route = await router.route(named, "/execute")
     assert route is not None
     assert route.endpoint.port == 49999
 
 
-def test_api(router: Router) -> None:
-    assert router.route(headers("api.localhost:49980"), "/init") is None
-    assert router.route([], "/init") is None
+async def test_api(router: Router) -> None:
+    assert await router.route(headers("api.localhost:49980"), "/init") is None
+    assert await router.route([], "/init") is None
 
 
-def test_sandbox_that_is_not_running(router: Router) -> None:
+async def test_sandbox_that_is_not_running(router: Router) -> None:
     with pytest.raises(RefusalError) as caught:
-        router.route(headers(host(3000, "i" + "b" * 19)), "/")
+        await router.route(headers(host(3000, "i" + "b" * 19)), "/")
     assert (caught.value.status, caught.value.message) == (502, "The sandbox was not found")
 
 
-def test_malformed_target(router: Router) -> None:
+async def test_a_sandbox_that_wakes_up_is_found() -> None:
+    asleep = "i" + "c" * 19
+    resolver = MapResolver(asleep={asleep: "127.0.0.9"})
+    route = await Router(resolver, DOMAIN).route(headers(host(3000, asleep)), "/")
+    assert route is not None
+    assert route.endpoint == Endpoint("127.0.0.9", 3000)
+
+
+async def test_a_sandbox_that_cannot_be_woken_says_why() -> None:
     with pytest.raises(RefusalError) as caught:
-        router.route(headers("99999-x.localhost"), "/")
+        await Router(MapResolver(asleep={"i" + "c" * 19: ""}), DOMAIN).route(
+            headers(host(80, "i" + "c" * 19)), "/"
+        )
+    assert caught.value.status == 502
+    assert caught.value.message == "The sandbox could not be resumed: no room"
+
+
+async def test_malformed_target(router: Router) -> None:
+    with pytest.raises(RefusalError) as caught:
+        await router.route(headers("99999-x.localhost"), "/")
     assert caught.value.status == 400
 
 
 @pytest.mark.parametrize("form", ["{}", "/{}", "{}/", "/.{}", "/x/..{}", "//{}//"])
 @pytest.mark.parametrize("path", sorted(CONTROL_ROUTES))
-def test_control_routes_of_the_agent_are_refused(router: Router, path: str, form: str) -> None:
+async def test_control_routes_of_the_agent_are_refused(router: Router, path: str, form: str) -> None:
     with pytest.raises(RefusalError) as caught:
-        router.route(headers(host(AGENT_PORT)), form.format(path))
+        await router.route(headers(host(AGENT_PORT)), form.format(path))
     assert caught.value.status == 404
 
 
 @pytest.mark.parametrize(
     ("port", "path"), [(AGENT_PORT, "/health"), (AGENT_PORT, "/init/x"), (3000, "/init")]
 )
-def test_other_routes_are_not(router: Router, port: int, path: str) -> None:
-    assert router.route(headers(host(port)), path) is not None
+async def test_other_routes_are_not(router: Router, port: int, path: str) -> None:
+    assert await router.route(headers(host(port)), path) is not None
 
 
 def linked(method: str, path: str, query: bytes) -> Route | None:

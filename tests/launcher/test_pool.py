@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,27 @@ def test_a_btrfs_pool_stops_a_sandbox_at_its_limit(btrfs: Path) -> None:
         storage.remove(name)
     assert storage.slot("one") is None
     assert list((btrfs / "sandboxes").iterdir()) == []
+    storage.close()
+
+
+def test_a_marked_sandbox_keeps_its_files_and_goes_on_with_them(btrfs: Path) -> None:
+    storage = pool.open_pool(btrfs, btrfs / "unused", 1)
+    storage.make(1)
+    directory = storage.claim(1, "one", 8)
+    (directory / "rw/upper/file").write_text("kept")
+    storage.mark("one", 3)
+    storage.put_away("one")
+    storage.put_away("one")
+    assert (storage.names(), storage.put_away_names(), storage.generation("one")) == (set(), {"one"}, 3)
+    shutil.rmtree(btrfs / "paused/one/rw/work")
+    storage.make(2)
+    again = storage.claim(2, "one", 8)
+    assert (storage.slot("one"), storage.spare(), storage.generation("one")) == (2, set(), 3)
+    assert (again / "rw/upper/file").read_text() == "kept"
+    storage.put_away("one")
+    storage.unmark("one")
+    storage.put_away("one")
+    assert (storage.names(), storage.put_away_names(), storage.generation("one")) == (set(), set(), None)
     storage.close()
 
 

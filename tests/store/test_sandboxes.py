@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from berm.models import Sandbox, State
+from berm.models import Lifecycle, OnTimeout, Paused, Sandbox, State
 from berm.store import sandboxes as store
 from berm.store.database import Database
 from berm.store.paging import Slice
@@ -72,12 +74,12 @@ async def test_expire_ends_those_that_are_over_and_names_the_next_end(database: 
     over, next_one, later = (sandbox(minutes=m) for m in (1, 2, 3))
     await add(database, later, over, next_one)
     expired = await database.run(store.expire, NOON + MINUTE)
-    assert expired == store.Expired((over.sandbox_id,), next_one.end_at)
+    assert expired == store.Expired((over.sandbox_id,), (), next_one.end_at)
     assert (await database.run(store.expire, NOON + MINUTE)).ended == ()
 
 
 async def test_expire_with_nothing_left_names_no_end(database: Database) -> None:
-    assert await database.run(store.expire, NOON) == store.Expired((), None)
+    assert await database.run(store.expire, NOON) == store.Expired((), (), None)
 
 
 async def test_ended_ones_are_forgotten_after_a_while(database: Database) -> None:
@@ -100,9 +102,85 @@ async def test_an_idempotency_key_belongs_to_one_sandbox_of_a_team(database: Dat
 async def test_adopt_ends_what_does_not_run_and_names_what_should_not(database: Database) -> None:
     running, dead = sandbox(), sandbox()
     await add(database, running, dead)
-    assert await database.run(store.adopt, [running.sandbox_id, "stray"], NOON) == {"stray"}
+    paused = {"other": Paused(1, has_processes=False)}
+    strays = await database.run(store.adopt, [running.sandbox_id, "stray"], paused, NOON)
+    assert strays == {"stray", "other"}
     assert await database.run(store.find, TEAM, running.sandbox_id, NOON) == running
     assert await database.run(store.find, TEAM, dead.sandbox_id, NOON) is None
+
+
+async def test_one_to_be_paused_at_its_end_is_never_over(database: Database) -> None:
+    made = replace(sandbox(minutes=1), lifecycle=Lifecycle(OnTimeout.PAUSE))
+    await add(database, made)
+    late = NOON + 5 * MINUTE
+    assert await database.run(store.expire, late) == store.Expired((), (made.sandbox_id,), None)
+    assert await database.run(store.find, TEAM, made.sandbox_id, late) == made
+    assert await database.run(store.pause, made.sandbox_id, 1, late, keeps_memory=True)
+    assert await database.run(store.expire, late) == store.Expired((), (), None)
+    found = await database.run(store.find, TEAM, made.sandbox_id, late + 999 * MINUTE)
+    assert found == replace(made, state=State.PAUSED, generation=1, keeps_memory=True, end_at=late)
+
+
+async def test_a_paused_one_has_no_end_to_move(database: Database) -> None:
+    made = sandbox()
+    await add(database, made)
+    await database.run(store.pause, made.sandbox_id, 1, NOON, keeps_memory=True)
+    later = NOON + 9 * MINUTE
+    assert not await database.run(store.set_end, TEAM, made.sandbox_id, later, NOON)
+    found = await database.run(store.extend, TEAM, made.sandbox_id, later, NOON)
+    assert found
+    assert (found.state, found.end_at) == (State.PAUSED, NOON)
+    resumed = await database.run(store.resume, made.sandbox_id, later)
+    assert resumed == replace(made, end_at=later, generation=1)
+
+
+async def test_what_has_ended_is_neither_paused_nor_resumed(database: Database) -> None:
+    made = sandbox()
+    await add(database, made)
+    await database.run(store.end, made.sandbox_id, NOON)
+    assert not await database.run(store.pause, made.sandbox_id, 1, NOON, keeps_memory=True)
+    assert await database.run(store.resume, made.sandbox_id, NOON) is None
+
+
+async def test_only_those_wake_up_whose_processes_are_kept(database: Database) -> None:
+    wakes, rests, never = (
+        replace(sandbox(), lifecycle=Lifecycle(auto_resume=auto), access_token="t")
+        for auto in (True, True, False)
+    )
+    await add(database, wakes, rests, never)
+    for made, memory in ((wakes, True), (rests, False), (never, True)):
+        await database.run(store.pause, made.sandbox_id, 1, NOON, keeps_memory=memory)
+    assert await database.run(store.dormant) == [store.Dormant(wakes.sandbox_id, "t")]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "kept", "then"),
+    [
+        ((State.RUNNING, 0), Paused(1, has_processes=True), (State.PAUSED, 1, True)),
+        ((State.RUNNING, 1), Paused(1, has_processes=False), (State.PAUSED, 1, False)),
+        ((State.PAUSED, 2), Paused(2, has_processes=False), (State.PAUSED, 2, False)),
+        ((State.PAUSED, 3), Paused(2, has_processes=False), (State.PAUSED, 3, False)),
+    ],
+    ids=["pause not recorded", "resume not finished", "processes ended", "older files"],
+)
+async def test_adopt_follows_the_node_but_never_goes_back(
+    database: Database, recorded: tuple[State, int], kept: Paused, then: tuple[State, int, bool]
+) -> None:
+    made = replace(sandbox(state=recorded[0]), generation=recorded[1], keeps_memory=True)
+    await add(database, made)
+    assert await database.run(store.adopt, [], {made.sandbox_id: kept}, NOON) == set()
+    found = await database.run(store.find, TEAM, made.sandbox_id, NOON)
+    assert found
+    assert (found.state, found.generation, found.keeps_memory) == then
+
+
+async def test_adopt_lets_one_run_whose_resuming_was_not_recorded(database: Database) -> None:
+    made = replace(sandbox(state=State.PAUSED, minutes=0), lifetime=60)
+    await add(database, made)
+    await database.run(store.adopt, [made.sandbox_id], {}, NOON)
+    found = await database.run(store.find, TEAM, made.sandbox_id, NOON)
+    assert found
+    assert (found.state, found.end_at) == (State.RUNNING, NOON + MINUTE)
 
 
 async def listed(database: Database, wanted: Filter) -> list[str]:

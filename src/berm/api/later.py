@@ -17,8 +17,6 @@ CALLS = (
     ("GET", "/teams/{id}/metrics/max", NOT_YET),
     ("GET", "/sandboxes/metrics", NOT_YET),
     ("GET", "/sandboxes/{id}/metrics", NOT_YET),
-    ("POST", "/sandboxes/{id}/pause", NOT_YET),
-    ("POST", "/sandboxes/{id}/resume", NOT_YET),
     ("POST", "/sandboxes/{id}/fork", NOT_YET),
     ("PUT", "/sandboxes/{id}/network", NOT_YET),
     ("POST", "/sandboxes/{id}/snapshots", NOT_YET),

@@ -77,22 +77,38 @@ async def set_timeout(sandbox_id: str, body: requests.Timeout, call: Caller) -> 
 
 @router.post("/sandboxes/{sandbox_id}/refreshes")
 async def refresh(sandbox_id: str, call: Caller, body: requests.Refresh | None = None) -> Response:
-    await call.control.sandboxes.connect(call.who, sandbox_id, body.duration if body else None)
+    # Not `connect`, which resumes a paused one.
+    await call.control.sandboxes.refresh(call.who, sandbox_id, body.duration if body else None)
     return Response(status_code=204)
 
 
 @router.post("/sandboxes/{sandbox_id}/connect")
 async def connect_v1(sandbox_id: str, body: requests.Timeout, call: Caller) -> Response:
-    return await _connect(sandbox_id, body.timeout, call)
+    return await _connect(sandbox_id, requests.Connect(timeout=body.timeout), call)
 
 
 @router.post("/v2/sandboxes/{sandbox_id}/connect")
 async def connect(sandbox_id: str, call: Caller, body: requests.Connect | None = None) -> Response:
-    return await _connect(sandbox_id, body.timeout if body else None, call)
+    return await _connect(sandbox_id, body or requests.Connect(), call)
 
 
-async def _connect(sandbox_id: str, seconds: int | None, call: Call) -> Response:
-    return _sandbox(call, await call.control.sandboxes.connect(call.who, sandbox_id, seconds), 200)
+async def _connect(sandbox_id: str, body: requests.Connect, call: Call) -> Response:
+    sandbox, resumed = await call.control.sandboxes.connect(
+        call.who, sandbox_id, body.timeout, memory=body.memory is not False
+    )
+    return _sandbox(call, sandbox, 201 if resumed else 200)
+
+
+@router.post("/sandboxes/{sandbox_id}/pause")
+async def pause(sandbox_id: str, call: Caller, body: requests.Pause | None = None) -> Response:
+    keep = body is None or body.memory is not False
+    await call.control.sandboxes.pause(call.who, sandbox_id, memory=keep)
+    return Response(status_code=204)
+
+
+@router.post("/sandboxes/{sandbox_id}/resume")
+async def resume(sandbox_id: str, body: requests.Resume, call: Caller) -> Response:
+    return _sandbox(call, await call.control.sandboxes.resume(call.who, sandbox_id, body.timeout), 201)
 
 
 @router.get("/sandboxes/{sandbox_id}/logs")

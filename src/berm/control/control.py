@@ -9,6 +9,7 @@ from berm.control.images import Images
 from berm.control.keys import Keys
 from berm.control.layers import Layers
 from berm.control.metering import Metering
+from berm.control.pauses import Pauses
 from berm.control.products import Products
 from berm.control.reconcile import Reconciler
 from berm.control.sandboxes import Sandboxes
@@ -32,6 +33,7 @@ class Control:
     products: Products
     workshop: Workshop
     sandboxes: Sandboxes
+    pauses: Pauses
     reconciler: Reconciler
     metering: Metering
 
@@ -41,7 +43,8 @@ class Control:
         templates = Templates(database, metrics)
         workshop = Workshop(node, Layers(database))
         images = Images(templates, workshop)
-        reconciler = Reconciler(database, node)
+        pauses = Pauses(database, node, config)
+        reconciler = Reconciler(database, node, pauses)
         return cls(
             config=config,
             database=database,
@@ -51,7 +54,10 @@ class Control:
             products=Products(workshop, config.home / "work"),
             workshop=workshop,
             builds=Builds(node, templates, images, workshop, config),
-            sandboxes=Sandboxes(database, node, templates, reconciler, config, metrics=metrics),
+            sandboxes=Sandboxes(
+                database, node, templates, reconciler, config, pauses=pauses, metrics=metrics
+            ),
+            pauses=pauses,
             reconciler=reconciler,
             metering=Metering(database, node, metrics),
         )
@@ -61,6 +67,7 @@ class Control:
         await self.database.start()
         await self.keys.start(self.config.key_file)
         await self.reconciler.start()
+        await self.pauses.start()
         await self.sandboxes.start()
         await self.workshop.start(self.config.home / "boot")
         await self.products.start()

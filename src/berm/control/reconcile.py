@@ -8,8 +8,10 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from berm.control.pauses import Pauses
 from berm.control.states import now, seconds_until
 from berm.control.tasks import Tasks
+from berm.errors import BermError, Code
 from berm.node.interface import Node
 from berm.store import builds
 from berm.store import sandboxes as store
@@ -26,9 +28,11 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """The record decides: a sandbox that is not live in it is killed, one that has died is ended in it."""
 
-    def __init__(self, database: Database, node: Node) -> None:
+    def __init__(self, database: Database, node: Node, pauses: Pauses) -> None:
         self._database = database
         self._node = node
+        self._pauses = pauses
+        self._pausing: set[str] = set()
         self._tasks = Tasks()
         self._sooner = asyncio.Event()
         self._next_end: datetime | None = None
@@ -53,8 +57,8 @@ class Reconciler:
         self._tasks.spawn(_insist(partial(self._node.kill, sandbox_id), f"kill {sandbox_id}"))
 
     async def _adopt(self) -> None:
-        running = tuple(self._node.running())
-        for sandbox_id in await self._database.run(store.adopt, running, now()):
+        running, paused = tuple(self._node.running()), dict(self._node.paused())
+        for sandbox_id in await self._database.run(store.adopt, running, paused, now()):
             log.warning("%s runs but is not on record: killing it", sandbox_id)
             self.put_down(sandbox_id)
         await self._database.run(builds.fail_unfinished, "the server stopped during the build", now())
@@ -65,6 +69,7 @@ class Reconciler:
 
     async def _end(self, sandbox_id: str) -> None:
         await self._database.run(store.end, sandbox_id, now())
+        self._pauses.forget(sandbox_id)
 
     async def _expire(self) -> None:
         while True:
@@ -81,6 +86,22 @@ class Reconciler:
         self._next_end = expired.next_end
         for sandbox_id in expired.ended:
             self.put_down(sandbox_id)
+        for sandbox_id in set(expired.to_pause) - self._pausing:
+            self._tasks.spawn(self._pause(sandbox_id))
+
+    async def _pause(self, sandbox_id: str) -> None:
+        self._pausing.add(sandbox_id)
+        try:
+            await _insist(partial(self._pause_if_there, sandbox_id), f"pause {sandbox_id}")
+        finally:
+            self._pausing.discard(sandbox_id)
+
+    async def _pause_if_there(self, sandbox_id: str) -> None:
+        try:
+            await self._pauses.expire(sandbox_id)
+        except BermError as error:
+            if error.code is not Code.NOT_FOUND:
+                raise
 
 
 async def _insist(attempt: Callable[[], Awaitable[T]], what: str) -> T:

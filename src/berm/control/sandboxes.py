@@ -10,20 +10,30 @@ from berm import ids
 from berm.config import Config
 from berm.control import starting
 from berm.control.links import Links
+from berm.control.pauses import Pauses
 from berm.control.reconcile import Reconciler
-from berm.control.states import lifetime, now
+from berm.control.states import lifetime, no_sandbox, now
 from berm.control.tasks import Tasks
 from berm.control.templates import Templates
 from berm.errors import BermError, Code
-from berm.models import Endpoint, LogLine, Principal, Sandbox, SandboxSpec, State, Template
+from berm.models import (
+    AGENT_PORT,
+    Boot,
+    Endpoint,
+    Lifecycle,
+    LogLine,
+    Principal,
+    Sandbox,
+    SandboxSpec,
+    State,
+    Template,
+)
 from berm.node.interface import Node
 from berm.observability.metrics import Metrics
 from berm.store import paging
 from berm.store import sandboxes as store
 from berm.store.database import Database
 from berm.store.sandboxes import Filter, Listing, Once
-
-_LONGEST_ECHO = 64
 
 
 class KeyReusedError(BermError):
@@ -40,6 +50,7 @@ class NewSandbox:
     env: Mapping[str, str]
     secure: bool
     allow_internet: bool | None
+    lifecycle: Lifecycle
 
 
 class Sandboxes:
@@ -53,6 +64,7 @@ class Sandboxes:
         reconciler: Reconciler,
         config: Config,
         *,
+        pauses: Pauses,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -60,6 +72,7 @@ class Sandboxes:
         self._templates = templates
         self._reconciler = reconciler
         self._config = config
+        self._pauses = pauses
         self._metrics = metrics
         self._links = Links()
         self._tasks = Tasks()
@@ -106,19 +119,68 @@ class Sandboxes:
         await self._tasks.finish(self._kill(who, sandbox_id))
 
     async def set_timeout(self, who: Principal, sandbox_id: str, seconds: int) -> None:
-        """Let a sandbox end in `seconds` from now, be that earlier or later; 0 ends it."""
+        """Let a running sandbox end in `seconds` from now, be that earlier or later; 0 ends it.
+
+        Raises BermError NOT_FOUND, also for a paused one, which has no end.
+        """
         moment = now()
         end_at = moment + self._lifetime(seconds)
         if not await self._database.run(store.set_end, who.team_id, sandbox_id, end_at, moment):
-            raise _no_sandbox(sandbox_id)
+            _running(await self.get(who, sandbox_id))
+            raise no_sandbox(sandbox_id)
         self._reconciler.expect(end_at)
 
-    async def connect(self, who: Principal, sandbox_id: str, seconds: int | None) -> Sandbox:
-        """Let a sandbox live for at least `seconds` from now; it is never shortened."""
-        moment = now()
-        end_at = moment + self._lifetime(seconds)
-        extended = await self._database.run(store.extend, who.team_id, sandbox_id, end_at, moment)
-        return _there(sandbox_id, extended)
+    async def connect(
+        self, who: Principal, sandbox_id: str, seconds: int | None, *, memory: bool = True
+    ) -> tuple[Sandbox, bool]:
+        """Let a sandbox run for at least `seconds` from now, and whether it had to be resumed for that.
+
+        One that runs is never shortened. Raises what `Pauses.resume` raises.
+        """
+        life, moment = self._lifetime(seconds), now()
+        found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
+        sandbox = _there(sandbox_id, found)
+        if sandbox.state is State.RUNNING and not self._pauses.is_busy(sandbox_id):
+            return sandbox, False
+        resuming = self._pauses.resume(who, sandbox_id, life, memory=memory)
+        sandbox, resumed = await self._tasks.finish(resuming)
+        self._awake(sandbox)
+        return sandbox, resumed
+
+    async def refresh(self, who: Principal, sandbox_id: str, seconds: int | None) -> None:
+        """Let a running sandbox live for at least `seconds` from now. Raises BermError NOT_FOUND."""
+        life, moment = self._lifetime(seconds), now()
+        found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
+        _running(_there(sandbox_id, found))
+
+    async def pause(self, who: Principal, sandbox_id: str, *, memory: bool = True) -> None:
+        """See `Pauses.pause`."""
+        await self._tasks.finish(self._pauses.pause(who, sandbox_id, memory=memory))
+
+    async def resume(self, who: Principal, sandbox_id: str, seconds: int | None) -> Sandbox:
+        """Let a paused sandbox go on for `seconds`. Raises what `connect` raises, CONFLICT if it runs."""
+        sandbox, resumed = await self.connect(who, sandbox_id, seconds)
+        if not resumed:
+            raise BermError(Code.CONFLICT, f"sandbox {sandbox_id} runs already")
+        return sandbox
+
+    async def wake(self, sandbox_id: str, port: int, token: str | None) -> bool:
+        """Resume a sandbox for a request to one of its ports; False if it does not wake up by that.
+
+        For its agent only who has its access token wakes it up.
+        """
+        if not self._pauses.wakes(sandbox_id):
+            return False
+        if port == AGENT_PORT and not self._pauses.admits(sandbox_id, token):
+            return False
+        sandbox = await self._tasks.finish(self._pauses.wake(sandbox_id))
+        if sandbox:
+            self._awake(sandbox)
+        return sandbox is not None
+
+    def _awake(self, sandbox: Sandbox) -> None:
+        self._links.add(sandbox.sandbox_id, sandbox.access_token)
+        self._reconciler.expect(sandbox.end_at)
 
     async def logs(self, who: Principal, sandbox_id: str) -> Sequence[LogLine]:
         """A sandbox's log, oldest first. Its content is the sandbox's and not to be trusted."""
@@ -205,7 +267,8 @@ class Sandboxes:
 
     async def _kill(self, who: Principal, sandbox_id: str) -> None:
         if not await self._database.run(store.end_own, who.team_id, sandbox_id, now()):
-            raise _no_sandbox(sandbox_id)
+            raise no_sandbox(sandbox_id)
+        self._pauses.forget(sandbox_id)
         try:
             await self._node.kill(sandbox_id)
         except BermError:
@@ -254,18 +317,29 @@ def _sandbox(
         allow_internet=wanted.allow_internet,
         build_id=template.build_id,
         layers=spec.layers,
+        boot=_boot(spec, template),
+        lifecycle=wanted.lifecycle,
+        lifetime=int(life.total_seconds()),
     )
+
+
+def _boot(spec: SandboxSpec, template: Template) -> Boot:
+    return Boot(
+        env=spec.env,
+        inherited=template.env,
+        user=spec.user,
+        workdir=spec.workdir,
+        start_cmd=template.start_cmd,
+        ready_cmd=template.ready_cmd,
+    )
+
+
+def _running(sandbox: Sandbox) -> None:
+    if sandbox.state is not State.RUNNING:
+        raise BermError(Code.NOT_FOUND, f"sandbox {sandbox.sandbox_id} is paused", "connect to it first")
 
 
 def _there(sandbox_id: str, found: Sandbox | None) -> Sandbox:
     if found is None:
-        raise _no_sandbox(sandbox_id)
+        raise no_sandbox(sandbox_id)
     return found
-
-
-def _no_sandbox(sandbox_id: str) -> BermError:
-    return BermError(
-        Code.NOT_FOUND,
-        f"sandbox {sandbox_id[:_LONGEST_ECHO]!r} not found",
-        "it has ended, or it never was: GET /v2/sandboxes",
-    )

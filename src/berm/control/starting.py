@@ -1,14 +1,13 @@
 """Start commands, ready commands and health checks: what runs in a sandbox before it is handed out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from berm.errors import BermError, Code
 from berm.images.lines import Output
 from berm.images.process import ignore
-from berm.models import Template
 from berm.node.interface import Command, Node
 from berm.templates.plan import Health
 
@@ -25,8 +24,23 @@ class HealthError(BermError):
     """The health check failed."""
 
 
+class Program(Protocol):
+    """What runs in a sandbox from its start, and as whom: of a template, or of a sandbox that had it."""
+
+    @property
+    def env(self) -> Mapping[str, str]: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def workdir(self) -> str: ...
+    @property
+    def start_cmd(self) -> str: ...
+    @property
+    def ready_cmd(self) -> str: ...
+
+
 async def start(
-    node: Node, sandbox_id: str, template: Template, seconds: float, output: Output = ignore
+    node: Node, sandbox_id: str, template: Program, seconds: float, output: Output = ignore
 ) -> None:
     """Run a template's start command and wait until its ready command exits with 0.
 
@@ -45,7 +59,7 @@ async def start(
         raise StartError(error.code, f"the start command did not run: {error.message}", error.hint) from error
 
 
-async def _start(node: Node, sandbox_id: str, template: Template, output: Output) -> None:
+async def _start(node: Node, sandbox_id: str, template: Program, output: Output) -> None:
     if template.start_cmd:
         output(f"Start command: {template.start_cmd}")
         await node.begin(sandbox_id, _shell(template, template.start_cmd))
@@ -55,7 +69,7 @@ async def _start(node: Node, sandbox_id: str, template: Template, output: Output
         await _until(lambda: _succeeds(node, sandbox_id, ready, output), _FIRST_PAUSE)
 
 
-async def check(node: Node, sandbox_id: str, template: Template, health: Health, output: Output) -> None:
+async def check(node: Node, sandbox_id: str, template: Program, health: Health, output: Output) -> None:
     """Run a health check until it succeeds once.
 
     Raises HealthError after its retries, and at once if it cannot be run.
@@ -95,6 +109,6 @@ async def _until(succeeds: Callable[[], Awaitable[bool]], pause: float) -> None:
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _shell(template: Template, text: str) -> Command:
+def _shell(template: Program, text: str) -> Command:
     argv = ("/bin/bash", "-l", "-c", text)
     return Command(argv, template.user, template.workdir, template.env)

@@ -1,8 +1,10 @@
-"""When a sandbox ends: pure functions of time."""
+"""When a sandbox ends, and what is said of one that is not there: pure functions."""
 
 from datetime import UTC, datetime, timedelta
 
 from berm.errors import BermError, Code
+
+_LONGEST_ECHO = 64
 
 
 def now() -> datetime:
@@ -18,6 +20,14 @@ def lifetime(seconds: int, longest: int) -> timedelta:
             "a running sandbox can be given more time again and again",
         )
     return timedelta(seconds=seconds)
+
+
+def no_sandbox(sandbox_id: str) -> BermError:
+    return BermError(
+        Code.NOT_FOUND,
+        f"sandbox {sandbox_id[:_LONGEST_ECHO]!r} not found",
+        "it has ended, or it never was: GET /v2/sandboxes",
+    )
 
 
 def seconds_until(moment: datetime | None, start: datetime) -> float | None:

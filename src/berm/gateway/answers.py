@@ -76,6 +76,10 @@ def sandbox_not_found(target: Target) -> RefusalError:
     return RefusalError(502, "The sandbox was not found", target)
 
 
+def not_resumed(target: Target, reason: str) -> RefusalError:
+    return RefusalError(502, f"The sandbox could not be resumed: {reason}", target)
+
+
 def port_not_open(target: Target) -> RefusalError:
     return RefusalError(502, "The sandbox is running but port is not open", target, show_port=True)
 

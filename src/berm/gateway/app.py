@@ -44,7 +44,7 @@ class Gateway:
     async def _carried(self, scope: Scope, receive: Receive, send: Send) -> bool:
         request = Request(scope, receive)
         try:
-            route = self.router.route(scope["headers"], scope["path"])
+            route = await self.router.route(scope["headers"], scope["path"])
             route = route or self.router.linked(scope["method"], scope["path"], scope["query_string"])
             if route is None:
                 return False

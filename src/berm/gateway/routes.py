@@ -30,6 +30,13 @@ class Resolver(Protocol):
         """
         ...
 
+    async def wake(self, sandbox_id: str, port: int, headers: Headers) -> bool:
+        """Resume a paused sandbox for a request with these headers; whether it runs then.
+
+        Called where `resolve` knows nothing. Raises BermError if it was to be resumed and could not be.
+        """
+        ...
+
     def signer(self, method: str, query: Mapping[str, str]) -> str | None:
         """The running sandbox whose token signed a link to a file; `query` is decoded."""
         ...
@@ -48,17 +55,29 @@ class Router:
         self._resolver = resolver
         self._domain = domain
 
-    def route(self, headers: Headers, path: str) -> Route | None:
-        """Where a request goes, None if to the API; `path` is percent-decoded. Raises RefusalError."""
+    async def route(self, headers: Headers, path: str) -> Route | None:
+        """Where a request goes, None if to the API; `path` is percent-decoded. Raises RefusalError.
+
+        A sandbox that is paused and wakes up by requests is resumed first.
+        """
         target = self._target(headers)
         if target is None:
             return None
         if target.port == AGENT_PORT and posixpath.normpath("/" + path.lstrip("/")) in CONTROL_ROUTES:
             raise answers.control_route(target, path)
         endpoint = self._resolver.resolve(target.sandbox_id, target.port)
+        endpoint = endpoint or await self._woken(target, headers)
+        return Route(target, endpoint)
+
+    async def _woken(self, target: Target, headers: Headers) -> Endpoint:
+        try:
+            woken = await self._resolver.wake(target.sandbox_id, target.port, headers)
+        except BermError as error:
+            raise answers.not_resumed(target, str(error)) from error
+        endpoint = self._resolver.resolve(target.sandbox_id, target.port) if woken else None
         if endpoint is None:
             raise answers.sandbox_not_found(target)
-        return Route(target, endpoint)
+        return endpoint
 
     def linked(self, method: str, path: str, query_string: bytes) -> Route | None:
         """Where a signed link goes that names no sandbox, None if it is none. Raises RefusalError."""

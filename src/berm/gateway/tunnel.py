@@ -79,15 +79,15 @@ class Tunnel(asyncio.Protocol):
     async def _open(self, head: bytes) -> None:
         try:
             handshake = Handshake(head)
-            await self._connect(handshake, self._route(handshake))
+            await self._connect(handshake, await self._route(handshake))
         except RefusalError as refusal:
             self._transport.write(refusal.to_bytes())
             self._transport.close()
         except (UpstreamLostError, BadResponseError):
             self._transport.abort()
 
-    def _route(self, handshake: Handshake) -> Route:
-        route = self._router.route(handshake.headers, handshake.path)
+    async def _route(self, handshake: Handshake) -> Route:
+        route = await self._router.route(handshake.headers, handshake.path)
         if route is None:
             raise answers.not_a_sandbox()
         return route

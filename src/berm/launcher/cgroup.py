@@ -45,7 +45,12 @@ class Cgroups(Protocol):
         """Process ids in the group; none when there is no such group."""
         ...
 
-    def freeze(self, name: str, frozen: bool) -> None: ...
+    def freeze(self, name: str, frozen: bool) -> bool:
+        """Stop all processes of the group, or let them go on; whether they all have stopped by now.
+
+        That takes the moment in which each of them leaves the kernel: ask again.
+        """
+        ...
 
     def remove(self, name: str) -> bool:
         """Remove an empty group; False while something in it still has to die. Safe to call again."""
@@ -110,8 +115,9 @@ class Version2:
     def processes(self, name: str) -> list[int]:
         return _read_pids(self._root / name / "cgroup.procs")
 
-    def freeze(self, name: str, frozen: bool) -> None:
+    def freeze(self, name: str, frozen: bool) -> bool:
         _write(self._root / name / "cgroup.freeze", "1" if frozen else "0")
+        return "frozen 1" in (self._root / name / "cgroup.events").read_text()
 
     def remove(self, name: str) -> bool:
         return _remove_killing(self._root / name)
@@ -160,8 +166,10 @@ class Version1:
     def processes(self, name: str) -> list[int]:
         return _read_pids(self._roots["pids"] / name / "cgroup.procs")
 
-    def freeze(self, name: str, frozen: bool) -> None:
-        _write(self._roots["freezer"] / name / "freezer.state", "FROZEN" if frozen else "THAWED")
+    def freeze(self, name: str, frozen: bool) -> bool:
+        state = self._roots["freezer"] / name / "freezer.state"
+        _write(state, "FROZEN" if frozen else "THAWED")
+        return state.read_text().strip() == "FROZEN"
 
     def remove(self, name: str) -> bool:
         removed = [_remove_killing(root / name) for root in self._roots.values()]

@@ -61,7 +61,9 @@ class LauncherClient:
         async with self._room:
             reply, given = await self._ask(op, fds, fields)
         if "error" in reply:
-            raise OSError(reply["error"])
+            failure = OSError(reply["error"])
+            failure.errno = reply.get("errno")
+            raise failure
         return reply, given
 
     async def _ask(

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,7 +14,9 @@ _GIB: Final = 1 << 30
 _SMALL: Final = 4 * _GIB
 _MIB: Final = 1 << 20
 
-DIRECTORIES: Final = ("layers", "sandboxes", "branches", "caches", "files")
+DIRECTORIES: Final = ("layers", "sandboxes", "branches", "paused", "caches", "files")
+MARK: Final = "paused"
+"""A file with the generation, in the storage of a paused sandbox: that outlives its processes."""
 REST: Final = "rest"
 """What a sandbox wrote and is no part of the layer that it became: to be removed, and of any depth."""
 
@@ -23,7 +26,8 @@ class Pool(Protocol):
 
     `layers/NAME/tree` is a template layer. `sandboxes/ID` is what a sandbox writes (`rw/upper`) and its
     records; that is made ahead, for a slot, and claimed by a sandbox, unless its caller has prepared
-    `branches/ID` for it. `caches/NAME` and `files/NAME` are directories that sandboxes may mount.
+    `branches/ID` for it. `paused/ID` is the storage of a paused sandbox whose processes have ended.
+    `caches/NAME` and `files/NAME` are directories that sandboxes may mount.
     """
 
     @property
@@ -39,7 +43,10 @@ class Pool(Protocol):
         ...
 
     def claim(self, slot: int, name: str, disk_mb: int) -> Path:
-        """Give the storage made for a slot to a sandbox, limited to `disk_mb` MiB; returns its directory."""
+        """Give the storage made for a slot to a sandbox, limited to `disk_mb` MiB; returns its directory.
+
+        A paused sandbox gets its own back; `rw` then holds nothing but `upper`.
+        """
         ...
 
     def discard(self, slot: int) -> None:
@@ -48,6 +55,26 @@ class Pool(Protocol):
 
     def remove(self, name: str) -> None:
         """Free all that a sandbox wrote. Safe to call again."""
+        ...
+
+    def mark(self, name: str, generation: int) -> None:
+        """Note that a sandbox is paused, for the `generation`th time."""
+        ...
+
+    def unmark(self, name: str) -> None:
+        """Note that it no longer is. Safe to call again."""
+        ...
+
+    def generation(self, name: str) -> int | None:
+        """How often a sandbox had been paused when it was paused last; None if it is not paused."""
+        ...
+
+    def put_away(self, name: str) -> None:
+        """`remove`, but a sandbox that is marked as paused keeps its storage. Safe to call again."""
+        ...
+
+    def put_away_names(self) -> set[str]:
+        """The paused sandboxes whose processes have ended."""
         ...
 
     def names(self) -> set[str]:
@@ -132,18 +159,43 @@ class _Storage(ABC):
         self.root = root
         self._sandboxes = root / "sandboxes"
         self._branches = root / "branches"
+        self._paused = root / "paused"
 
     def claim(self, slot: int, name: str, disk_mb: int) -> Path:
         if (self._sandboxes / name).exists():
             raise OSError(errno.EEXIST, f"sandbox {name} has storage already")
-        path = self._branches / name
-        if path.exists():
+        path = next(filter(Path.exists, (self._branches / name, self._paused / name)), None)
+        if path:
             self._furnish(path, slot)
             self.discard(slot)
         else:
             path = self._sandboxes / f".{slot}"
         self._limit(path, disk_mb)
         return path.rename(self._sandboxes / name)
+
+    def mark(self, name: str, generation: int) -> None:
+        (self._sandboxes / name / MARK).write_text(str(generation))
+
+    def unmark(self, name: str) -> None:
+        for parent in (self._sandboxes, self._paused):
+            (parent / name / MARK).unlink(missing_ok=True)
+
+    def generation(self, name: str) -> int | None:
+        for parent in (self._sandboxes, self._paused):
+            with suppress(FileNotFoundError):
+                return int((parent / name / MARK).read_text())
+        return None
+
+    def put_away(self, name: str) -> None:
+        if (self._sandboxes / name / MARK).exists():
+            (self._sandboxes / name).rename(self._paused / name)
+            return
+        self.remove(name)
+        if not (self._paused / name / MARK).exists():
+            self._destroy(self._paused / name)
+
+    def put_away_names(self) -> set[str]:
+        return {entry.name for entry in os.scandir(self._paused)}
 
     def make(self, slot: int) -> None:
         path = self._sandboxes / f".{slot}"
@@ -154,8 +206,9 @@ class _Storage(ABC):
         path.chmod(0o711)
         (path / "slot").write_text(str(slot))
         for directory, mode in (("rw", 0o711), ("rw/upper", 0o755), ("rw/work", 0o755)):
-            (path / directory).mkdir()
-            (path / directory).chmod(mode)
+            with suppress(FileExistsError):
+                (path / directory).mkdir()
+                (path / directory).chmod(mode)
 
     def keep(self, name: str, layer: str) -> None:
         path, target = self._sandboxes / name, self.root / "layers" / layer
@@ -184,8 +237,11 @@ class _Storage(ABC):
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def remove(self, name: str) -> None:
+        self._destroy(self._sandboxes / name)
+
     @abstractmethod
-    def remove(self, name: str) -> None: ...
+    def _destroy(self, path: Path) -> None: ...
 
     @abstractmethod
     def _create(self, path: Path) -> None: ...
@@ -210,8 +266,8 @@ class BtrfsPool(_Storage):
     def _limit(self, path: Path, disk_mb: int) -> None:
         btrfs.limit(path, disk_mb * _MIB)
 
-    def remove(self, name: str) -> None:
-        btrfs.destroy(self._sandboxes / name)
+    def _destroy(self, path: Path) -> None:
+        btrfs.destroy(path)
 
     def close(self) -> None:
         if self._mounted:
@@ -227,9 +283,9 @@ class PlainPool(_Storage):
     def _limit(self, path: Path, disk_mb: int) -> None:
         """There is none; `quotas` says so."""
 
-    def remove(self, name: str) -> None:
+    def _destroy(self, path: Path) -> None:
         # A sandbox can nest directories deeper than Python recurses; rm walks them by descriptor.
-        programs.run("rm", "-rf", "--one-file-system", "--", str(self._sandboxes / name))
+        programs.run("rm", "-rf", "--one-file-system", "--", str(path))
 
     def close(self) -> None:
         """Nothing was mounted."""

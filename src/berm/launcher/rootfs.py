@@ -52,6 +52,7 @@ _HIDDEN: Final = (
 )
 _READ_ONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _GUARDED: Final = MS_NOSUID | MS_NODEV | MS_NOEXEC
+_RANDOM: Final = "/proc/sys/kernel/random"
 
 
 def prepare() -> None:
@@ -68,6 +69,7 @@ def prepare() -> None:
     syscalls.mount("sysfs", f"{STAGE}/sys", "sysfs", _GUARDED | MS_RDONLY)
     _prepare_dev(f"{STAGE}/dev")
     _guard()
+    _give_boot_id()
     _change_root(STAGE)
 
 
@@ -114,6 +116,16 @@ def assemble(layers: Sequence[str], shm_mb: int) -> None:
         syscalls.mount(f"/{name}", f"{ROOT}/{name}", None, MS_MOVE)
     flags = MS_NOSUID | MS_NODEV
     syscalls.mount("tmpfs", f"{ROOT}/{_SHM}", "tmpfs", flags, f"size={shm_mb}m,mode=1777")
+
+
+def _give_boot_id() -> None:
+    """Show a boot id of the sandbox's own (random(4)): it is as old as its processes."""
+    own = Path(STAGE, "boot_id")
+    own.write_text(Path(_RANDOM, "uuid").read_text())
+    own.chmod(0o444)
+    target = f"{STAGE}{_RANDOM}/boot_id"
+    syscalls.mount(str(own), target, None, MS_BIND)
+    syscalls.mount("none", target, None, MS_BIND | MS_REMOUNT | MS_RDONLY | _GUARDED)
 
 
 def _guard() -> None:

@@ -71,6 +71,8 @@ class LaunchSpec:
     pids: int
     internet: bool
     mounts: tuple[MountSpec, ...] = ()
+    generation: int = 0
+    """How often it has been paused, if it is to go on from the files it had then; 0 for a new one."""
 
     @classmethod
     def from_wire(cls, message: dict[str, Any]) -> "LaunchSpec":

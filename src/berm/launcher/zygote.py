@@ -1,5 +1,6 @@
 """The warm process: takes requests on a unix socket, forks sandboxes, frees what they leave behind."""
 
+import errno
 import os
 import re
 import selectors
@@ -40,6 +41,10 @@ class Launcher:
             "adopt": self.adopt,
             "kill": self.kill,
             "free": self.free,
+            "freeze": self.freeze,
+            "pause": self.pause,
+            "resume": self.resume,
+            "shelved": self.shelved,
             "keep": self.keep,
             "tear_down": self.tear_down,
         }
@@ -61,7 +66,8 @@ class Launcher:
         except Exception as failure:
             if not isinstance(failure, OSError):
                 traceback.print_exc()
-            return {"error": str(failure) or repr(failure)}, ()
+            number = failure.errno if isinstance(failure, OSError) else None
+            return {"error": str(failure) or repr(failure), "errno": number}, ()
 
     def _warm_up(self, number: int) -> Warm:
         """Make all that one more sandbox needs and no spec changes, and the process that waits for that."""
@@ -81,12 +87,14 @@ class Launcher:
         """Start a sandbox. Its process 1, and whether it came up, are told on the control socket."""
         launch = spec.LaunchSpec.from_wire(fields)
         _check(launch.sandbox_id)
+        if launch.generation:
+            self._check_generation(launch.sandbox_id, launch.generation)
         places = sources.of(launch)
         warm = self._take(launch.internet)
         try:
             self._give(launch, places, warm, control, config)
         except OSError:
-            self._pool.remove(launch.sandbox_id)
+            self._pool.put_away(launch.sandbox_id)
             self._give_back(warm.number)
             raise
         finally:
@@ -137,29 +145,85 @@ class Launcher:
         return {"sandboxes": sorted(self._pool.names())}, ()
 
     def adopt(self, sandbox_id: str) -> Reply:
-        """A running sandbox's address and process 1 as a descriptor; an empty reply if it is not running."""
+        """A living sandbox's address and process 1 as a descriptor; an empty reply if it has no process.
+
+        `generation` is None if it is not paused: then it runs, should an earlier launcher have stopped it.
+        """
         slot = self._pool.slot(sandbox_id)
         pid = init_process(self._cgroups.processes(str(slot)))
         if pid is None or slot is None:
             return {}, ()
-        return {"address": self._plan.address(slot)}, (os.pidfd_open(pid),)
+        generation = self._pool.generation(sandbox_id)
+        if generation is None:
+            self._cgroups.freeze(str(slot), False)
+        return {"address": self._plan.address(slot), "generation": generation}, (os.pidfd_open(pid),)
 
-    def kill(self, process: int) -> Reply:
+    def kill(self, process: int, sandbox_id: str) -> Reply:
         """Kill a sandbox by its process 1; the kernel then ends all that runs in it (pid_namespaces(7))."""
         try:
             signal.pidfd_send_signal(process, signal.SIGKILL)
         except ProcessLookupError:
             return {"killed": False}, ()
+        # With control groups of version 1 what is frozen does not even die.
+        if (slot := self._pool.slot(sandbox_id)) is not None:
+            self._cgroups.freeze(str(slot), False)
         return {"killed": True}, ()
 
-    def free(self, sandbox_id: str) -> Reply:
-        """Free all that an ended sandbox held. Safe to call again."""
+    def freeze(self, sandbox_id: str, frozen: bool) -> Reply:
+        """Stop a sandbox's processes, or let them go on, not paused; whether they all have stopped by now."""
+        if not frozen:
+            self._pool.unmark(sandbox_id)
+        return {"frozen": self._cgroups.freeze(self._group(sandbox_id), frozen)}, ()
+
+    def pause(self, sandbox_id: str, generation: int) -> Reply:
+        """Stop a sandbox, and keep its files from now on even if its processes end.
+
+        It is paused once the reply says `frozen`; until then ask again, or `freeze` it with False.
+        """
+        frozen = self._cgroups.freeze(self._group(sandbox_id), True)
+        if frozen:
+            self._pool.mark(sandbox_id, generation)
+        return {"frozen": frozen}, ()
+
+    def resume(self, sandbox_id: str, generation: int) -> Reply:
+        """Let a paused sandbox go on. Raises OSError ESTALE if it was paused another number of times."""
+        group = self._group(sandbox_id)
+        self._check_generation(sandbox_id, generation)
+        self._pool.unmark(sandbox_id)
+        self._cgroups.freeze(group, False)
+        return {}, ()
+
+    def _group(self, sandbox_id: str) -> str:
         _check(sandbox_id)
         slot = self._pool.slot(sandbox_id)
-        self._pool.remove(sandbox_id)
+        if slot is None:
+            raise OSError(errno.ESRCH, f"{sandbox_id} has no processes")
+        return str(slot)
+
+    def _check_generation(self, sandbox_id: str, generation: int) -> None:
+        found = self._pool.generation(sandbox_id)
+        if found != generation:
+            was = "not paused" if found is None else f"paused for the {found}. time"
+            raise OSError(errno.ESTALE, f"{sandbox_id} is {was} here, and was paused {generation} times")
+
+    def shelved(self) -> Reply:
+        """The paused sandboxes whose processes have ended, with their generations."""
+        names = self._pool.put_away_names()
+        return {"shelved": {name: self._pool.generation(name) for name in names}}, ()
+
+    def free(self, sandbox_id: str, for_good: bool = False) -> Reply:
+        """Free all that an ended sandbox held, and its files unless it is paused. Safe to call again.
+
+        With `for_good` the files of a paused one go as well. `generation` is that of the files that stay.
+        """
+        _check(sandbox_id)
+        if for_good:
+            self._pool.unmark(sandbox_id)
+        slot = self._pool.slot(sandbox_id)
+        self._pool.put_away(sandbox_id)
         if slot is not None:
             self._give_back(slot)
-        return {}, ()
+        return {"generation": self._pool.generation(sandbox_id)}, ()
 
     def keep(self, sandbox_id: str, layer: str) -> Reply:
         """Make what an ended sandbox wrote a template layer, and free all else that it held."""

@@ -52,7 +52,7 @@ async def tear_down(config: Config) -> list[str]:
 async def _end(client: LauncherClient, sandbox_id: str) -> None:
     _, fds = await client.call("adopt", sandbox_id=sandbox_id)
     for process in fds:
-        await client.call("kill", process)
+        await client.call("kill", process, sandbox_id=sandbox_id)
         await readable(process)
         os.close(process)
     await client.call("free", sandbox_id=sandbox_id)

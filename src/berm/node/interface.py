@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from berm.models import Layer, LogLine, Running, SandboxSpec
+from berm.models import Layer, LogLine, Paused, Running, SandboxSpec
 from berm.templates.plan import Copy, Directory
 
 
@@ -38,7 +38,9 @@ class Node(Protocol):
 
     `start` must have returned before anything else is called; `close` leaves every sandbox running.
     A sandbox is in `running()` from the moment `create` returns (or `start`, for those that were
-    already there) until it has ended, however it ended.
+    already there) until it has ended, however it ended, or is paused. A paused one is in `paused()`, also
+    after a restart of the node or the machine; the latter, and whatever else ends its processes, leaves it
+    with its files only.
     """
 
     async def start(self) -> None:
@@ -51,8 +53,35 @@ class Node(Protocol):
         """The sandboxes that are running now, by id. Cheap, and current at every call."""
         ...
 
+    def paused(self) -> Mapping[str, Paused]:
+        """The sandboxes that are paused now, by id. Cheap, and current at every call."""
+        ...
+
+    async def pause(self, sandbox_id: str, generation: int, *, memory: bool) -> None:
+        """Stop a running sandbox and keep its files, and with `memory` its processes as they are.
+
+        Its files are on disk when this returns; `generation` is kept with them. Raises BermError NOT_FOUND
+        if it does not run, or ends meanwhile, CONFLICT if its processes do not stop; it then goes on.
+        """
+        ...
+
+    async def resume(self, sandbox_id: str, generation: int) -> Running:
+        """Let a paused sandbox's processes go on.
+
+        Raises BermError CONFLICT if the node has it paused with another generation, or not at all:
+        what it would go on with is not what was paused last. NOT_FOUND if it has no processes any more.
+        """
+        ...
+
+    async def drop_memory(self, sandbox_id: str) -> None:
+        """End the processes of a paused sandbox; its files stay. Safe to call again."""
+        ...
+
     async def create(self, spec: SandboxSpec) -> Running:
         """Start a sandbox; returns once its agent answers.
+
+        With a `generation` it is one that is paused without processes, and is in `paused()` again after an
+        error. CONFLICT then also says that the node has its files with another generation.
 
         Raises BermError: CONFLICT if the id is taken, UNAVAILABLE if the machine has no room or the
         launcher is gone, INTERNAL with the failing step otherwise. After an error nothing is left.
@@ -60,11 +89,11 @@ class Node(Protocol):
         ...
 
     async def kill(self, sandbox_id: str) -> bool:
-        """End a sandbox and free all it held; False if it was not running. Safe to call twice."""
+        """End a sandbox, paused or not, and free all it held; False if there was none. Safe to call twice."""
         ...
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
-        """The log of a running sandbox, oldest first; its content is the sandbox's and not to be trusted."""
+        """The log of a sandbox, oldest first; its content is the sandbox's and not to be trusted."""
         ...
 
     async def run(self, sandbox_id: str, command: Command, output: Callable[[str], None]) -> int:
@@ -142,5 +171,12 @@ class Node(Protocol):
         ...
 
     def ended(self) -> AsyncIterator[str]:
-        """Ids of sandboxes that end from now on, by themselves or by `kill`; each call watches for itself."""
+        """Ids of sandboxes that end from now on, by themselves or by `kill`; each call watches for itself.
+
+        A paused one ends by `kill` alone.
+        """
+        ...
+
+    def departed(self) -> AsyncIterator[str]:
+        """Ids of sandboxes that can no longer be reached from now on: those of `ended`, and those paused."""
         ...

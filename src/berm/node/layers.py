@@ -107,6 +107,12 @@ def branch(pool: Path, layer: str, target: Path) -> bool:
     return True
 
 
+async def tidy_written(storage: Path) -> None:
+    """Leave of what a sandbox has written only its root: what is beside that goes with its processes."""
+    for entry in [entry for entry in (storage / "rw").iterdir() if entry.name != "upper"]:
+        await tree.remove(entry)
+
+
 def _put_below(storage: Path) -> None:
     fresh = storage / f"{_BELOW}.new"
     fresh.mkdir(mode=0o700)

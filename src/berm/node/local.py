@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import uuid
@@ -14,10 +15,15 @@ from berm.config import Config
 from berm.errors import BermError, Code
 from berm.images.threads import in_thread
 from berm.launcher.client import LauncherClient, LauncherGoneError
-from berm.models import AGENT_PORT, Endpoint, Layer, LogLine, Running, SandboxSpec
+from berm.models import AGENT_PORT, Endpoint, Layer, LogLine, Paused, Running, SandboxSpec
 from berm.node import agentclient, daemon, layers, logs, mounts, starting, uploads, written
 from berm.node.interface import Command
 from berm.node.storage import Storage
+
+_STOPPING: Final = (0.001, 0.005, 0.02, *[0.1] * 100)
+"""Seconds between two looks whether all processes of a sandbox have stopped."""
+
+_REFUSALS: Final = {errno.ESTALE: Code.CONFLICT, errno.ESRCH: Code.NOT_FOUND}
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,6 +53,10 @@ class _Life:
     """The marks of what it had written before its first command; nothing of an adopted one is known."""
     keep: bool = False
     """Whether its files stay when it ends, for `commit`."""
+    ending: bool = False
+    """Whether it is being ended: then it must not be stopped, as it would not die."""
+    for_good: bool = False
+    """Whether nothing of it stays when it ends, although it is paused."""
 
 
 class LocalNode(Storage):
@@ -57,8 +67,10 @@ class LocalNode(Storage):
         self._agents: agentclient.Agents | None = None
         self._lives: dict[str, _Life] = {}
         self._running: dict[str, Running] = {}
-        self._watchers: set[asyncio.Queue[str]] = set()
-        self._creating: set[str] = set()
+        self._paused: dict[str, Paused] = {}
+        self._ended: set[asyncio.Queue[str]] = set()
+        self._departed: set[asyncio.Queue[str]] = set()
+        self._creating: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: LauncherClient | None = None
         self._connecting = asyncio.Lock()
@@ -71,16 +83,31 @@ class LocalNode(Storage):
             await layers.sweep(self._pool)
             await uploads.sweep(self._pool)
         reply, _ = await client.call("list")
-        for sandbox_id in set(reply["sandboxes"]) - self._lives.keys() - self._creating:
+        for sandbox_id in set(reply["sandboxes"]) - self._lives.keys() - self._creating.keys():
             await self._adopt(client, sandbox_id)
+        reply, _ = await client.call("shelved")
+        for sandbox_id, generation in reply["shelved"].items():
+            self._paused[sandbox_id] = Paused(generation, has_processes=False)
 
-    async def _adopt(self, client: LauncherClient, sandbox_id: str) -> _Life | None:
-        """Follow a sandbox that nobody follows; if it does not run, free what is left of it."""
+    async def _adopt(
+        self, client: LauncherClient, sandbox_id: str, *, for_good: bool = False
+    ) -> _Life | None:
+        """Follow a sandbox that nobody follows; if it has no processes, free what need not stay of it."""
         reply, fds = await client.call("adopt", sandbox_id=sandbox_id)
         if fds:
-            return self._follow(Running(sandbox_id, reply["address"]), fds[0], None)
-        await client.call("free", sandbox_id=sandbox_id)
+            life = self._follow(Running(sandbox_id, reply["address"]), fds[0], None)
+            if reply["generation"] is not None:
+                self._shelve(sandbox_id, Paused(reply["generation"], has_processes=True))
+            return life
+        reply, _ = await client.call("free", sandbox_id=sandbox_id, for_good=for_good)
+        self._paused.pop(sandbox_id, None)
+        if reply["generation"] is not None:
+            self._shelve(sandbox_id, Paused(reply["generation"], has_processes=False))
         return None
+
+    def _shelve(self, sandbox_id: str, paused: Paused) -> None:
+        self._running.pop(sandbox_id, None)
+        self._paused[sandbox_id] = paused
 
     async def close(self) -> None:
         self._closed = True
@@ -101,11 +128,16 @@ class LocalNode(Storage):
     def running(self) -> Mapping[str, Running]:
         return self._running
 
+    def paused(self) -> Mapping[str, Paused]:
+        return self._paused
+
     async def create(self, spec: SandboxSpec) -> Running:
-        if spec.sandbox_id in self._lives.keys() | self._creating:
+        if spec.sandbox_id in self._lives.keys() | self._creating.keys():
             raise BermError(Code.CONFLICT, f"sandbox {spec.sandbox_id} is running already")
+        if spec.generation:
+            self._check_generation(spec.sandbox_id, spec.generation)
         mounts.check(spec)
-        self._creating.add(spec.sandbox_id)
+        self._creating[spec.sandbox_id] = asyncio.get_running_loop().create_future()
         try:
             return await self._create_prepared(spec)
         except asyncio.CancelledError:
@@ -113,7 +145,7 @@ class LocalNode(Storage):
             await asyncio.shield(self._spawn(self._forget(spec.sandbox_id)))
             raise
         finally:
-            self._creating.discard(spec.sandbox_id)
+            self._creating.pop(spec.sandbox_id).set_result(None)
 
     async def _create_prepared(self, spec: SandboxSpec) -> Running:
         try:
@@ -141,6 +173,8 @@ class LocalNode(Storage):
         """What the launcher expects to be there; what it takes longest for is done in a thread."""
         if spec.mounts:
             await asyncio.to_thread(mounts.prepare, self._pool, spec)
+        if spec.generation:
+            await layers.tidy_written(self._pool / "paused" / spec.sandbox_id)
         if spec.kept and spec.layers:
             target = self._branch(spec.sandbox_id)
             # A thread that goes on after a cancellation would make what has been removed by then.
@@ -171,29 +205,129 @@ class LocalNode(Storage):
             life = self._follow(running, await starting.introduction(ours), spec)
             try:
                 await starting.ready(ours)
+                if spec.generation:
+                    await self._settled(client, spec)
             except OSError:
                 await self._end(life)
                 raise
         return running
 
+    async def _settled(self, client: LauncherClient, spec: SandboxSpec) -> None:
+        """From here on a paused sandbox runs again, and its files are no older than its processes."""
+        await client.call("resume", sandbox_id=spec.sandbox_id, generation=spec.generation)
+        self._paused.pop(spec.sandbox_id, None)
+
     async def kill(self, sandbox_id: str) -> bool:
-        life = self._lives.get(sandbox_id)
-        if life is None:
+        if creating := self._creating.get(sandbox_id):
+            await asyncio.wait((creating,))
+        if life := self._lives.get(sandbox_id):
+            life.for_good = True
+            await self._end(life)
+            return True
+        if sandbox_id not in self._paused:
             return False
-        await self._end(life)
+        await self._forget(sandbox_id, for_good=True)
+        _tell(self._ended | self._departed, sandbox_id)
         return True
 
     async def _end(self, life: _Life) -> None:
         # From here on nobody is sent to it: a connection that breaks then is known to be its end.
         self._running.pop(life.running.sandbox_id, None)
+        life.ending = True
         client = await self._launcher()
         # A sandbox that has ended meanwhile has closed its descriptor, whose number may be another's by now.
         if self._lives.get(life.running.sandbox_id) is life:
-            await client.call("kill", life.process)
+            await client.call("kill", life.process, sandbox_id=life.running.sandbox_id)
         await asyncio.shield(life.over)
 
+    async def pause(self, sandbox_id: str, generation: int, *, memory: bool) -> None:
+        life = self._alive(sandbox_id)
+        self._shelve(sandbox_id, Paused(generation, has_processes=True))
+        _tell(self._departed, sandbox_id)
+        try:
+            await self._stop(life, "pause", generation=generation)
+            if not memory:
+                await self._end(life)
+            await self.settle()
+        except BaseException:
+            await asyncio.shield(self._spawn(self._go_on(life)))
+            raise
+
+    def _alive(self, sandbox_id: str) -> _Life:
+        if sandbox_id not in self._running:
+            raise BermError(Code.NOT_FOUND, f"sandbox {sandbox_id} does not run")
+        return self._lives[sandbox_id]
+
+    async def _stop(self, life: _Life, operation: str, **fields: Any) -> None:
+        """Have all processes of a sandbox stopped. The kernel tells of that only who asks."""
+        for seconds in _STOPPING:
+            if life.ending or life.over.done():
+                raise BermError(Code.NOT_FOUND, f"sandbox {life.running.sandbox_id} has ended")
+            reply = await self._ask(operation, sandbox_id=life.running.sandbox_id, **fields)
+            if reply["frozen"]:
+                return
+            await asyncio.sleep(seconds)
+        raise BermError(
+            Code.CONFLICT,
+            f"the processes of sandbox {life.running.sandbox_id} did not stop within {sum(_STOPPING):.0f} s",
+            "it goes on; try again",
+        )
+
+    async def _go_on(self, life: _Life) -> None:
+        """Let a sandbox run that has not become paused; nothing happens if it has ended."""
+        sandbox_id = life.running.sandbox_id
+        if self._lives.get(sandbox_id) is not life or life.ending:
+            return
+        await self._ask("freeze", sandbox_id=sandbox_id, frozen=False)
+        if self._lives.get(sandbox_id) is life:
+            self._paused.pop(sandbox_id, None)
+            self._running[sandbox_id] = life.running
+
+    async def resume(self, sandbox_id: str, generation: int) -> Running:
+        self._check_generation(sandbox_id, generation)
+        life = self._lives.get(sandbox_id)
+        if life is None or life.ending:
+            raise BermError(Code.NOT_FOUND, f"sandbox {sandbox_id} has no processes")
+        await self._ask("resume", sandbox_id=sandbox_id, generation=generation)
+        if self._lives.get(sandbox_id) is not life or life.ending:
+            raise BermError(Code.NOT_FOUND, f"sandbox {sandbox_id} has ended")
+        del self._paused[sandbox_id]
+        self._running[sandbox_id] = life.running
+        return life.running
+
+    def _check_generation(self, sandbox_id: str, generation: int) -> None:
+        paused = self._paused.get(sandbox_id)
+        if paused is None or paused.generation != generation:
+            here = f"of its {paused.generation}. pause" if paused else "of no pause"
+            raise BermError(
+                Code.CONFLICT,
+                f"sandbox {sandbox_id} was paused {generation} times, and its files here are {here}",
+                "were they put back from a copy? It is not resumed from another state than its last",
+            )
+
+    async def drop_memory(self, sandbox_id: str) -> None:
+        if life := self._lives.get(sandbox_id):
+            await self._end(life)
+
+    async def _ask(self, operation: str, **fields: Any) -> dict[str, Any]:
+        """A request to the launcher about a sandbox, with what it refuses as a BermError."""
+        try:
+            client = await self._launcher()
+            reply, _ = await client.call(operation, **fields)
+        except LauncherGoneError as failure:
+            raise BermError(Code.UNAVAILABLE, "the launcher ended meanwhile", "try again") from failure
+        except OSError as failure:
+            code = _REFUSALS.get(failure.errno or 0, Code.INTERNAL)
+            raise BermError(code, f"could not {operation} the sandbox: {failure}") from failure
+        return reply
+
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
-        return logs.read(self._sandbox_path(sandbox_id) / "log")
+        return logs.read(self._storage_of(sandbox_id) / "log")
+
+    def _storage_of(self, sandbox_id: str) -> Path:
+        """Where the files of a sandbox are, running or paused."""
+        own = self._sandbox_path(sandbox_id)
+        return own if own.exists() else self._pool / "paused" / sandbox_id
 
     async def run(self, sandbox_id: str, command: Command, output: Callable[[str], None]) -> int:
         life, agents = self._open(sandbox_id)
@@ -270,17 +404,10 @@ class LocalNode(Storage):
         return layers.size(upper)
 
     def ended(self) -> AsyncIterator[str]:
-        # Watching begins with the call, not with the first wait, so that nothing is missed between.
-        queue: asyncio.Queue[str] = asyncio.Queue()
-        self._watchers.add(queue)
-        return self._watch(queue)
+        return _watching(self._ended)
 
-    async def _watch(self, queue: asyncio.Queue[str]) -> AsyncIterator[str]:
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._watchers.discard(queue)
+    def departed(self) -> AsyncIterator[str]:
+        return _watching(self._departed)
 
     def _sandbox_path(self, sandbox_id: str) -> Path:
         return self._pool / "sandboxes" / sandbox_id
@@ -304,19 +431,21 @@ class LocalNode(Storage):
         self._spawn(self._free(life))
 
     async def _free(self, life: _Life) -> None:
+        sandbox_id = life.running.sandbox_id
         try:
             if not life.keep:
-                await self._forget(life.running.sandbox_id)
+                await self._forget(sandbox_id, for_good=life.for_good)
         finally:
             life.over.set_result(None)
-            for queue in self._watchers:
-                queue.put_nowait(life.running.sandbox_id)
+            stays = sandbox_id in self._paused
+            _tell(self._departed if stays else self._ended | self._departed, sandbox_id)
 
-    async def _forget(self, sandbox_id: str) -> None:
-        """End a sandbox and free whatever is left of it, as far as a launcher can be had."""
+    async def _forget(self, sandbox_id: str, *, for_good: bool = False) -> None:
+        """End a sandbox and free what need not stay of it, as far as a launcher can be had."""
         with contextlib.suppress(LauncherGoneError):
             client = await self._launcher()
-            if life := self._lives.get(sandbox_id) or await self._adopt(client, sandbox_id):
+            life = self._lives.get(sandbox_id)
+            if life := life or await self._adopt(client, sandbox_id, for_good=for_good):
                 await self._end(life)
 
     async def _launcher(self) -> LauncherClient:
@@ -340,6 +469,26 @@ class LocalNode(Storage):
         self._tasks.discard(task)
         if not task.cancelled() and (failure := task.exception()):
             log.error("%s", failure, exc_info=failure)
+
+
+def _watching(watchers: set[asyncio.Queue[str]]) -> AsyncIterator[str]:
+    # Watching begins with the call, not with the first wait, so that nothing is missed between.
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    watchers.add(queue)
+    return _watch(watchers, queue)
+
+
+async def _watch(watchers: set[asyncio.Queue[str]], queue: asyncio.Queue[str]) -> AsyncIterator[str]:
+    try:
+        while True:
+            yield await queue.get()
+    finally:
+        watchers.discard(queue)
+
+
+def _tell(watchers: set[asyncio.Queue[str]], sandbox_id: str) -> None:
+    for queue in watchers:
+        queue.put_nowait(sandbox_id)
 
 
 def _address(life: _Life) -> tuple[Endpoint, str]:

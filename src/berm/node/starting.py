@@ -64,6 +64,7 @@ def _launch_spec(spec: SandboxSpec) -> wire.LaunchSpec:
         pids=resources.pids,
         internet=spec.allow_internet,
         mounts=tuple(map(mounts.to_wire, mounts.all_of(spec))),
+        generation=spec.generation,
     )
 
 

@@ -1,13 +1,13 @@
 """Queries on sandboxes. One is live until its end time, or until it was ended before that."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, insert, or_, select, update
 
-from berm.models import Resources, Sandbox, State
+from berm.models import Boot, Lifecycle, OnTimeout, Paused, Resources, Sandbox, State
 from berm.store import paging
 from berm.store.schema import sandboxes as table
 from berm.store.schema import templates
@@ -45,8 +45,18 @@ class Listing:
 @dataclass(frozen=True, slots=True)
 class Expired:
     ended: tuple[str, ...]
+    to_pause: tuple[str, ...]
+    """Those whose time is over and that are to be paused then."""
     next_end: datetime | None
-    """The earliest end of those that live on."""
+    """The earliest end of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dormant:
+    """A paused sandbox that wakes up when it is asked for something."""
+
+    sandbox_id: str
+    access_token: str | None
 
 
 def add(connection: Connection, sandbox: Sandbox, once: Once | None = None) -> None:
@@ -61,6 +71,12 @@ def add(connection: Connection, sandbox: Sandbox, once: Once | None = None) -> N
 
 def find(connection: Connection, team_id: str, sandbox_id: str, now: datetime) -> Sandbox | None:
     row = connection.execute(select(table).where(_own(team_id, sandbox_id, now))).first()
+    return _sandbox(row) if row else None
+
+
+def find_any(connection: Connection, sandbox_id: str) -> Sandbox | None:
+    """A sandbox of any team that has not been ended, whether its time is over or not."""
+    row = connection.execute(select(table).where(_unended(sandbox_id))).first()
     return _sandbox(row) if row else None
 
 
@@ -90,8 +106,30 @@ def listing(
 
 def end(connection: Connection, sandbox_id: str, now: datetime) -> None:
     """Note that a sandbox is gone; nothing happens if that is known, or if it was never recorded."""
-    where = and_(table.c.sandbox_id == sandbox_id, table.c.ended_at.is_(None))
-    connection.execute(update(table).where(where).values(ended_at=now))
+    connection.execute(update(table).where(_unended(sandbox_id)).values(ended_at=now))
+
+
+def pause(
+    connection: Connection, sandbox_id: str, generation: int, now: datetime, *, keeps_memory: bool
+) -> bool:
+    """Note that a sandbox is paused; False if it has been ended meanwhile."""
+    values = {"state": State.PAUSED, "generation": generation, "keeps_memory": keeps_memory, "end_at": now}
+    return connection.execute(update(table).where(_unended(sandbox_id)).values(values)).rowcount == 1
+
+
+def resume(connection: Connection, sandbox_id: str, end_at: datetime) -> Sandbox | None:
+    """Note that a sandbox runs again; as it is then, None if it has been ended meanwhile."""
+    values = {"state": State.RUNNING, "keeps_memory": False, "end_at": end_at}
+    changed = update(table).where(_unended(sandbox_id)).values(values).returning(table)
+    row = connection.execute(changed).first()
+    return _sandbox(row) if row else None
+
+
+def dormant(connection: Connection) -> list[Dormant]:
+    """The paused sandboxes of all teams that wake up by themselves: only their processes can."""
+    wanted = and_(table.c.state == State.PAUSED, table.c.auto_resume, table.c.keeps_memory)
+    rows = connection.execute(select(table).where(wanted, table.c.ended_at.is_(None)))
+    return [Dormant(row.sandbox_id, row.access_token) for row in rows]
 
 
 def end_own(connection: Connection, team_id: str, sandbox_id: str, now: datetime) -> bool:
@@ -101,16 +139,17 @@ def end_own(connection: Connection, team_id: str, sandbox_id: str, now: datetime
 
 
 def set_end(connection: Connection, team_id: str, sandbox_id: str, end_at: datetime, now: datetime) -> bool:
-    """Move the end of a live sandbox, to earlier or later; False if there is none."""
-    where = _own(team_id, sandbox_id, now)
+    """Move the end of a running sandbox, to earlier or later; False if there is none."""
+    where = and_(_own(team_id, sandbox_id, now), table.c.state == State.RUNNING)
     return connection.execute(update(table).where(where).values(end_at=end_at)).rowcount == 1
 
 
 def extend(
     connection: Connection, team_id: str, sandbox_id: str, end_at: datetime, now: datetime
 ) -> Sandbox | None:
-    """Move the end of a live sandbox, to later only; the sandbox as it is then."""
-    later = case((table.c.end_at < end_at, end_at), else_=table.c.end_at)
+    """Move the end of a running sandbox, to later only; a live one as it is then."""
+    runs = table.c.state == State.RUNNING
+    later = case((and_(runs, table.c.end_at < end_at), end_at), else_=table.c.end_at)
     changed = update(table).where(_own(team_id, sandbox_id, now)).values(end_at=later).returning(table)
     row = connection.execute(changed).first()
     return _sandbox(row) if row else None
@@ -119,23 +158,52 @@ def extend(
 def expire(connection: Connection, now: datetime) -> Expired:
     """End every sandbox whose time is over, and forget those that ended long ago."""
     connection.execute(delete(table).where(table.c.ended_at < now - KEPT))
-    over = and_(table.c.ended_at.is_(None), table.c.end_at <= now)
-    ended = connection.execute(update(table).where(over).values(ended_at=now).returning(table.c.sandbox_id))
-    ids = tuple(ended.scalars())
-    left = select(func.min(table.c.end_at)).where(table.c.ended_at.is_(None))
-    return Expired(ids, connection.execute(left).scalar_one())
+    runs = and_(table.c.ended_at.is_(None), table.c.state == State.RUNNING)
+    over, pausing = table.c.end_at <= now, table.c.on_timeout == OnTimeout.PAUSE
+    ended = update(table).where(runs, over, ~pausing).values(ended_at=now).returning(table.c.sandbox_id)
+    ids = tuple(connection.execute(ended).scalars())
+    to_pause = connection.execute(select(table.c.sandbox_id).where(runs, over, pausing)).scalars()
+    left = select(func.min(table.c.end_at)).where(runs, ~over)
+    return Expired(ids, tuple(to_pause), connection.execute(left).scalar_one())
 
 
-def adopt(connection: Connection, running: Collection[str], now: datetime) -> set[str]:
-    """End the sandboxes that are not among `running`; of `running`, those that should not be."""
-    kept = set(connection.execute(select(table.c.sandbox_id).where(table.c.ended_at.is_(None))).scalars())
-    for sandbox_id in kept.difference(running):
-        end(connection, sandbox_id, now)
-    return set(running) - kept
+def adopt(
+    connection: Connection, running: Collection[str], paused: Mapping[str, Paused], now: datetime
+) -> set[str]:
+    """Take over what a node has, and end all that it does not have; what it has and should not have."""
+    rows = connection.execute(select(table).where(table.c.ended_at.is_(None))).all()
+    for row in rows:
+        if row.sandbox_id in running:
+            _adopt_running(connection, row, now)
+        elif row.sandbox_id in paused:
+            _adopt_paused(connection, row, paused[row.sandbox_id], now)
+        else:
+            end(connection, row.sandbox_id, now)
+    return {*running, *paused} - {row.sandbox_id for row in rows}
+
+
+def _adopt_running(connection: Connection, row: Row[Any], now: datetime) -> None:
+    """It may have been resumed just before the news of that was lost."""
+    if row.state == State.PAUSED:
+        resume(connection, row.sandbox_id, now + timedelta(seconds=row.lifetime))
+
+
+def _adopt_paused(connection: Connection, row: Row[Any], paused: Paused, now: datetime) -> None:
+    """Its generation never goes back: what is older than the record is not resumed."""
+    memory = paused.has_processes
+    if row.state == State.RUNNING or row.keeps_memory != memory:
+        generation = max(row.generation, paused.generation)
+        pause(connection, row.sandbox_id, generation, now, keeps_memory=memory)
 
 
 def _live(now: datetime) -> ColumnElement[bool]:
-    return and_(table.c.ended_at.is_(None), table.c.end_at > now)
+    """One that is to be paused at its end is never over: it is running until it is paused."""
+    stays = or_(table.c.state == State.PAUSED, table.c.on_timeout == OnTimeout.PAUSE)
+    return and_(table.c.ended_at.is_(None), or_(table.c.end_at > now, stays))
+
+
+def _unended(sandbox_id: str) -> ColumnElement[bool]:
+    return and_(table.c.sandbox_id == sandbox_id, table.c.ended_at.is_(None))
 
 
 def _own(team_id: str, sandbox_id: str, now: datetime) -> ColumnElement[bool]:
@@ -181,6 +249,13 @@ def _values(sandbox: Sandbox, once: Once | None) -> dict[str, object]:
         "request_digest": once and once.digest,
         "build_id": sandbox.build_id,
         "layers": list(sandbox.layers),
+        "boot": asdict(sandbox.boot),
+        "on_timeout": sandbox.lifecycle.on_timeout,
+        "auto_pause_memory": sandbox.lifecycle.keep_memory,
+        "auto_resume": sandbox.lifecycle.auto_resume,
+        "lifetime": sandbox.lifetime,
+        "generation": sandbox.generation,
+        "keeps_memory": sandbox.keeps_memory,
     }
 
 
@@ -199,4 +274,9 @@ def _sandbox(row: Row[Any]) -> Sandbox:
         allow_internet=row.allow_internet,
         build_id=row.build_id,
         layers=tuple(row.layers),
+        boot=Boot(**row.boot),
+        lifecycle=Lifecycle(OnTimeout(row.on_timeout), row.auto_pause_memory, row.auto_resume),
+        lifetime=row.lifetime,
+        generation=row.generation,
+        keeps_memory=row.keeps_memory,
     )

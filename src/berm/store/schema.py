@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    true,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -196,6 +197,13 @@ sandboxes = Table(
     Column("request_digest", String),
     Column("build_id", String, nullable=False, server_default=""),
     Column("layers", JSON, nullable=False, server_default="[]"),
+    Column("boot", JSON, nullable=False, server_default="{}"),
+    Column("on_timeout", String, nullable=False, server_default="kill"),
+    Column("auto_pause_memory", Boolean, nullable=False, server_default=true()),
+    Column("auto_resume", Boolean, nullable=False, server_default=false()),
+    Column("lifetime", Integer, nullable=False, server_default="0"),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("keeps_memory", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("team_id", "idempotency_key"),
     Index(None, "team_id", "started_at"),
     Index(None, "end_at"),

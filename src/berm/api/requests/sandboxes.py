@@ -12,7 +12,7 @@ from berm.api.wire.common import Json
 from berm.api.wire.sandboxes import EVERYWHERE
 from berm.control.sandboxes import NewSandbox
 from berm.errors import BermError, Code
-from berm.models import LogLine, State
+from berm.models import Lifecycle, LogLine, OnTimeout, State
 from berm.observability.logs import at_least, known_level
 from berm.store.sandboxes import Filter
 
@@ -72,13 +72,21 @@ class Connect(Body):
     memory: bool | None = None
 
 
+class Pause(Body):
+    memory: bool | None = None
+    require_healthy_guest: bool | None = None
+
+
+class Resume(Body):
+    timeout: Seconds | None = None
+    auto_pause: bool | None = None
+
+
 class Refresh(Body):
     duration: Annotated[int, Field(ge=0, le=3600)] | None = None
 
 
 _NOT_YET: tuple[tuple[str, Callable[[CreateSandbox], object]], ...] = (
-    ("autoPause", lambda b: b.auto_pause),
-    ("autoResume.enabled", lambda b: b.auto_resume and b.auto_resume.enabled),
     ("volumeMounts", lambda b: b.volume_mounts),
     ("mcp", lambda b: b.mcp is not None),
     ("iam.tokens", lambda b: b.iam and b.iam.tokens),
@@ -107,7 +115,22 @@ def new_sandbox(body: CreateSandbox) -> NewSandbox:
         env=body.env_vars or {},
         secure=not isinstance(body, CreateSandboxV1) or body.secure is not False,
         allow_internet=False if closed else body.allow_internet_access,
+        lifecycle=_lifecycle(body),
     )
+
+
+def _lifecycle(body: CreateSandbox) -> Lifecycle:
+    """Raises BermError INVALID_ARGUMENT for wishes that exclude each other."""
+    keep_memory = body.auto_pause_memory is not False
+    auto_resume = body.auto_resume is not None and body.auto_resume.enabled
+    if auto_resume and not keep_memory:
+        raise BermError(
+            Code.INVALID_ARGUMENT,
+            "autoResume.enabled is True and autoPauseMemory is False: without its processes there is nothing "
+            "in a sandbox to answer a request",
+            "leave one of them out",
+        )
+    return Lifecycle(OnTimeout.PAUSE if body.auto_pause else OnTimeout.KILL, keep_memory, auto_resume)
 
 
 def _pairs(text: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 
 from berm.api.wire.common import Json, instant, printable
-from berm.models import ENVD_VERSION, LogLine, Sandbox
+from berm.models import ENVD_VERSION, LogLine, Sandbox, State
 from berm.observability.logs import known_level
 
 CLIENT_ID = "berm"
@@ -54,8 +54,19 @@ def detail(sandbox: Sandbox, domain: str) -> Json:
         "domain": domain,
         "allowInternetAccess": sandbox.allow_internet,
         "network": {"allowPublicTraffic": True, "allowOut": [], "denyOut": denied},
-        "lifecycle": {"onTimeout": "kill", "autoResume": False},
+        "lifecycle": {
+            "onTimeout": sandbox.lifecycle.on_timeout,
+            "autoResume": sandbox.lifecycle.auto_resume,
+        },
+        **_pause(sandbox),
     }
+
+
+def _pause(sandbox: Sandbox) -> Json:
+    """What is kept of a paused sandbox: its processes too, or its files only."""
+    if sandbox.state is not State.PAUSED:
+        return {}
+    return {"pauseMode": "full" if sandbox.keeps_memory else "filesystem"}
 
 
 def _token(sandbox: Sandbox) -> Json:

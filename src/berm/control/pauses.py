@@ -1,0 +1,172 @@
+"""Pausing sandboxes and letting them go on: one of these at a time for each sandbox.
+
+The node's state is the truth, as it outlives this process: what is recorded follows it, at once or when the
+server starts again. Each pause of a sandbox has a number, its generation; one that is older than the last is
+never resumed.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+from weakref import WeakValueDictionary
+
+from berm import ids
+from berm.config import Config
+from berm.control import starting
+from berm.control.states import no_sandbox, now
+from berm.errors import BermError, Code
+from berm.models import Paused, Principal, Sandbox, SandboxSpec, State
+from berm.node.interface import Node
+from berm.store import sandboxes as store
+from berm.store.database import Database
+
+_AWAKE: Final = timedelta(minutes=5)
+"""The least time that a sandbox is given which was woken by a request to one of its ports."""
+
+
+class Pauses:
+    """A team sees its own sandboxes only."""
+
+    def __init__(self, database: Database, node: Node, config: Config) -> None:
+        self._database = database
+        self._node = node
+        self._config = config
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._dormant: dict[str, str | None] = {}
+
+    async def start(self) -> None:
+        """Learn which paused sandboxes wake up by themselves."""
+        for found in await self._database.run(store.dormant):
+            self._dormant[found.sandbox_id] = found.access_token
+
+    def wakes(self, sandbox_id: str) -> bool:
+        """Whether a request resumes this sandbox, which is paused. Asks memory only."""
+        return sandbox_id in self._dormant
+
+    def admits(self, sandbox_id: str, token: str | None) -> bool:
+        """Whether the agent of a sandbox that wakes up would take this access token. Asks memory only."""
+        own = self._dormant.get(sandbox_id)
+        return own is None or ids.same_secret(token or "", own)
+
+    def is_busy(self, sandbox_id: str) -> bool:
+        """Whether a sandbox is about to be paused or resumed. Asks memory only."""
+        lock = self._locks.get(sandbox_id)
+        return lock is not None and lock.locked()
+
+    async def pause(self, who: Principal, sandbox_id: str, *, memory: bool) -> None:
+        """Stop a sandbox and keep its files, and with `memory` its processes.
+
+        Raises what `Node.pause` raises, and BermError NOT_FOUND, CONFLICT if it is paused already.
+        """
+        async with self.alone(sandbox_id):
+            sandbox = await self._database.run(store.find, who.team_id, sandbox_id, now())
+            if sandbox is None:
+                raise no_sandbox(sandbox_id)
+            if sandbox.state is State.PAUSED:
+                raise BermError(Code.CONFLICT, f"sandbox {sandbox_id!r} is paused already")
+            await self._pause(sandbox, memory=memory)
+
+    async def expire(self, sandbox_id: str) -> None:
+        """Pause a sandbox whose time is over, unless it has got more meanwhile, or has ended."""
+        async with self.alone(sandbox_id):
+            sandbox = await self._database.run(store.find_any, sandbox_id)
+            if sandbox and sandbox.state is State.RUNNING and sandbox.end_at <= now():
+                await self._pause(sandbox, memory=sandbox.lifecycle.keep_memory)
+
+    async def resume(
+        self, who: Principal, sandbox_id: str, life: timedelta, *, memory: bool = True
+    ) -> tuple[Sandbox, bool]:
+        """A sandbox that runs for at least `life` from now, and whether it was paused.
+
+        Without `memory` a paused one begins anew from its files, which it also does if nothing else was kept.
+        Raises BermError NOT_FOUND, CONFLICT if its files are not those of its last pause, what `Node.create`
+        and `starting.start` raise; after each it is paused as before.
+        """
+        async with self.alone(sandbox_id):
+            moment = now()
+            found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
+            if found is None:
+                raise no_sandbox(sandbox_id)
+            if found.state is State.RUNNING and sandbox_id not in self._node.paused():
+                return found, False
+            return await self._resume(found, life, memory=memory), True
+
+    async def wake(self, sandbox_id: str) -> Sandbox | None:
+        """Resume a sandbox for a request to one of its ports; None if that does not wake it."""
+        if sandbox_id not in self._dormant:
+            return None
+        async with self.alone(sandbox_id):
+            found = await self._database.run(store.find_any, sandbox_id)
+            if found is None or found.state is State.RUNNING or sandbox_id not in self._dormant:
+                return found
+            longest = timedelta(seconds=self._config.max_timeout)
+            life = min(max(_AWAKE, timedelta(seconds=found.lifetime)), longest)
+            return await self._resume(found, life, memory=True)
+
+    def forget(self, sandbox_id: str) -> None:
+        """It has been ended: nothing wakes it."""
+        self._dormant.pop(sandbox_id, None)
+
+    def alone(self, sandbox_id: str) -> asyncio.Lock:
+        """Keeps a sandbox from being paused or resumed meanwhile."""
+        lock = self._locks.get(sandbox_id)
+        if lock is None:
+            lock = self._locks[sandbox_id] = asyncio.Lock()
+        return lock
+
+    async def _pause(self, sandbox: Sandbox, *, memory: bool) -> None:
+        sandbox_id = sandbox.sandbox_id
+        # It is so already if this could not be recorded the last time.
+        if sandbox_id not in self._node.paused():
+            await self._node.pause(sandbox_id, sandbox.generation + 1, memory=memory)
+        paused = self._node.paused().get(sandbox_id)
+        if paused is None or not await self._record(sandbox_id, paused):
+            await self._node.kill(sandbox_id)
+            raise no_sandbox(sandbox_id)
+        if paused.has_processes and sandbox.lifecycle.auto_resume:
+            self._dormant[sandbox_id] = sandbox.access_token
+
+    async def _record(self, sandbox_id: str, paused: Paused) -> bool:
+        """Whether it could be noted: it may have been ended meanwhile."""
+        memory = paused.has_processes
+        return await self._database.run(
+            store.pause, sandbox_id, paused.generation, now(), keeps_memory=memory
+        )
+
+    async def _resume(self, sandbox: Sandbox, life: timedelta, *, memory: bool) -> Sandbox:
+        paused = self._node.paused().get(sandbox.sandbox_id)
+        if paused and paused.has_processes and memory:
+            await self._node.resume(sandbox.sandbox_id, sandbox.generation)
+        else:
+            await self._boot(sandbox)
+        self._dormant.pop(sandbox.sandbox_id, None)
+        resumed = await self._database.run(store.resume, sandbox.sandbox_id, now() + life)
+        if resumed is None:
+            await self._node.kill(sandbox.sandbox_id)
+            raise no_sandbox(sandbox.sandbox_id)
+        return resumed
+
+    async def _boot(self, sandbox: Sandbox) -> None:
+        await self._node.drop_memory(sandbox.sandbox_id)
+        await self._node.create(again(sandbox))
+        try:
+            await starting.start(self._node, sandbox.sandbox_id, sandbox.boot, self._config.ready_timeout)
+        except BaseException:
+            # It has been resumed, though not for long: what it has written by now is its last state.
+            await asyncio.shield(asyncio.ensure_future(self._pause(sandbox, memory=False)))
+            raise
+
+
+def again(sandbox: Sandbox) -> SandboxSpec:
+    """What a sandbox is started with that was paused without its processes."""
+    return SandboxSpec(
+        sandbox_id=sandbox.sandbox_id,
+        layers=sandbox.layers,
+        resources=sandbox.resources,
+        allow_internet=sandbox.allow_internet is not False,
+        env=sandbox.boot.env,
+        user=sandbox.boot.user,
+        workdir=sandbox.boot.workdir,
+        access_token=sandbox.access_token,
+        generation=sandbox.generation,
+    )
