@@ -47,6 +47,7 @@ class FakeNode:
         self._root = root
         self._running: dict[str, Running] = {}
         self._paused: dict[str, Paused] = {}
+        self.snapshots = 0
         self._listeners: list[asyncio.Queue[str]] = []
 
     async def start(self) -> None: ...
@@ -87,6 +88,12 @@ class FakeNode:
         paused = self._paused.get(sandbox_id)
         if paused is None or paused.generation != generation:
             raise BermError(Code.CONFLICT, f"{sandbox_id} is of another generation")
+
+    async def snapshot(self, sandbox_id: str) -> Layer:
+        if sandbox_id not in self._running.keys() | self._paused.keys():
+            raise BermError(Code.NOT_FOUND, f"{sandbox_id} is not there")
+        self.snapshots += 1
+        return self._layer(f"snapshot-{self.snapshots}")
 
     async def drop_memory(self, sandbox_id: str) -> None:
         if paused := self._paused.get(sandbox_id):

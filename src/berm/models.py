@@ -75,6 +75,8 @@ class Template:
     """Default working directory; empty means the user's home."""
     start_cmd: str = ""
     ready_cmd: str = ""
+    is_snapshot: bool = False
+    """Whether its topmost layer was taken from a sandbox, which had written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class SandboxSpec:
     one of `layers`."""
     generation: int = 0
     """For one that was paused without its processes: how often it had been paused by then."""
+    written: str = ""
+    """A layer that counts as what it has written itself; it is not changed."""
 
 
 @dataclass(frozen=True, slots=True)

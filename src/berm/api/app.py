@@ -3,7 +3,19 @@
 from fastapi import FastAPI, Response
 from starlette.middleware import Middleware
 
-from berm.api import builds, history, keys, later, metrics, plans, sandboxes, tags, templates, uploads
+from berm.api import (
+    builds,
+    history,
+    keys,
+    later,
+    metrics,
+    plans,
+    sandboxes,
+    snapshots,
+    tags,
+    templates,
+    uploads,
+)
 from berm.api.errors import HANDLERS, Unexpected
 from berm.api.limits import BodyLimit, EncodedSlashes
 from berm.api.links import Links
@@ -24,7 +36,19 @@ def create_app(control: Control, config: Config) -> FastAPI:
     app.state.links = Links()
     app.add_api_route("/health", _health)
     # /templates/tags would be taken for a template, and /sandboxes/metrics for a sandbox.
-    for module in (tags, later, sandboxes, builds, plans, history, uploads, templates, keys, metrics):
+    for module in (
+        tags,
+        later,
+        sandboxes,
+        snapshots,
+        builds,
+        plans,
+        history,
+        uploads,
+        templates,
+        keys,
+        metrics,
+    ):
         app.include_router(module.router)
     return app
 

@@ -48,7 +48,8 @@ async def find_alias(alias: Reference, call: Caller) -> Response:
 
 @router.delete("/templates/{reference}")
 async def delete(reference: Reference, call: Caller) -> Response:
-    await call.control.builds.delete(call.who, reference)
+    if not await call.control.snapshots.delete(call.who, reference):
+        await call.control.builds.delete(call.who, reference)
     return Response(status_code=204)
 
 

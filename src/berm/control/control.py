@@ -13,6 +13,7 @@ from berm.control.pauses import Pauses
 from berm.control.products import Products
 from berm.control.reconcile import Reconciler
 from berm.control.sandboxes import Sandboxes
+from berm.control.snapshots import Snapshots
 from berm.control.templates import Templates
 from berm.control.workshop import Workshop
 from berm.node.interface import Node
@@ -34,6 +35,7 @@ class Control:
     workshop: Workshop
     sandboxes: Sandboxes
     pauses: Pauses
+    snapshots: Snapshots
     reconciler: Reconciler
     metering: Metering
 
@@ -45,6 +47,7 @@ class Control:
         images = Images(templates, workshop)
         pauses = Pauses(database, node, config)
         reconciler = Reconciler(database, node, pauses)
+        sandboxes = Sandboxes(database, node, templates, reconciler, config, pauses=pauses, metrics=metrics)
         return cls(
             config=config,
             database=database,
@@ -54,10 +57,9 @@ class Control:
             products=Products(workshop, config.home / "work"),
             workshop=workshop,
             builds=Builds(node, templates, images, workshop, config),
-            sandboxes=Sandboxes(
-                database, node, templates, reconciler, config, pauses=pauses, metrics=metrics
-            ),
+            sandboxes=sandboxes,
             pauses=pauses,
+            snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
             reconciler=reconciler,
             metering=Metering(database, node, metrics),
         )

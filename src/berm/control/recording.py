@@ -25,11 +25,13 @@ class NewBuild:
     public: bool
     commit: str
     actor: str
+    template_id: str = ""
+    """Of the template, should it be the first build; empty leaves that open."""
 
 
-def begin(connection: Connection, team_id: str, wanted: NewBuild) -> Build:
+def begin(connection: Connection, team_id: str, wanted: NewBuild, *, snapshot: bool = False) -> Build:
     """Register a build, and its template if it is the first. BermError CONFLICT for a taken version."""
-    record = _template(connection, team_id, wanted)
+    record = _template(connection, team_id, wanted, snapshot=snapshot)
     names = tuple(dict.fromkeys(reference.tag for reference in wanted.known_as))
     tags.check_versions(connection, record, names)
     moment = now()
@@ -94,12 +96,13 @@ def not_unfinished(build_id: str) -> BermError:
     return BermError(Code.CONFLICT, f"build {build_id!r} is finished, or there is none")
 
 
-def _template(connection: Connection, team_id: str, wanted: NewBuild) -> Record:
+def _template(connection: Connection, team_id: str, wanted: NewBuild, *, snapshot: bool) -> Record:
     name = wanted.known_as[0].name
     record = store.find_own(connection, team_id, name)
     if record is None:
         moment = now()
-        record = Record(ids.template_id(), team_id, name, wanted.public, moment, moment)
+        template_id = wanted.template_id or ids.template_id()
+        record = Record(template_id, team_id, name, wanted.public, moment, moment, snapshot=snapshot)
         store.add(connection, record)
     store.lock(connection, record.template_id)
     return record

@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from berm import ids
 from berm.config import Config
 from berm.control import starting
 from berm.control.links import Links
-from berm.control.pauses import Pauses
+from berm.control.pauses import Pauses, again
 from berm.control.reconcile import Reconciler
+from berm.control.starting import Program
 from berm.control.states import lifetime, no_sandbox, now
 from berm.control.tasks import Tasks
 from berm.control.templates import Templates
@@ -35,6 +36,8 @@ from berm.store import sandboxes as store
 from berm.store.database import Database
 from berm.store.sandboxes import Filter, Listing, Once
 
+_OWN_ID = "E2B_SANDBOX_ID"
+
 
 class KeyReusedError(BermError):
     """An idempotency key came back with another request."""
@@ -51,6 +54,16 @@ class NewSandbox:
     secure: bool
     allow_internet: bool | None
     lifecycle: Lifecycle
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What is the same for all forks of a sandbox."""
+
+    origin: Sandbox
+    layer: str
+    """What the sandbox had written."""
+    life: timedelta
 
 
 class Sandboxes:
@@ -106,6 +119,33 @@ class Sandboxes:
             )
         return sandbox
 
+    async def copy(self, who: Principal, copies: Copies) -> Sandbox:
+        """Start a sandbox with what another has written, its environment, metadata and all it asked for.
+
+        Raises what `create` raises.
+        """
+        return await self._tasks.finish(self._copied(who, copies))
+
+    async def _copied(self, who: Principal, copies: Copies) -> Sandbox:
+        origin, sandbox_id = copies.origin, ids.sandbox_id()
+        names = {name: value for name, value in origin.boot.env.items() if name != _OWN_ID}
+        boot = replace(origin.boot, env={**names, _OWN_ID: sandbox_id})
+        started_at = now()
+        sandbox = replace(
+            origin,
+            sandbox_id=sandbox_id,
+            state=State.RUNNING,
+            started_at=started_at,
+            end_at=started_at + copies.life,
+            lifetime=int(copies.life.total_seconds()),
+            access_token=ids.access_token() if origin.access_token else None,
+            boot=boot,
+            generation=0,
+            keeps_memory=False,
+        )
+        await self._start(replace(again(sandbox), written=copies.layer), boot)
+        return await self._record(sandbox, None)
+
     async def get(self, who: Principal, sandbox_id: str) -> Sandbox:
         found = await self._database.run(store.find, who.team_id, sandbox_id, now())
         return _there(sandbox_id, found)
@@ -124,7 +164,7 @@ class Sandboxes:
         Raises BermError NOT_FOUND, also for a paused one, which has no end.
         """
         moment = now()
-        end_at = moment + self._lifetime(seconds)
+        end_at = moment + self.lifetime(seconds)
         if not await self._database.run(store.set_end, who.team_id, sandbox_id, end_at, moment):
             _running(await self.get(who, sandbox_id))
             raise no_sandbox(sandbox_id)
@@ -137,7 +177,7 @@ class Sandboxes:
 
         One that runs is never shortened. Raises what `Pauses.resume` raises.
         """
-        life, moment = self._lifetime(seconds), now()
+        life, moment = self.lifetime(seconds), now()
         found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
         sandbox = _there(sandbox_id, found)
         if sandbox.state is State.RUNNING and not self._pauses.is_busy(sandbox_id):
@@ -149,7 +189,7 @@ class Sandboxes:
 
     async def refresh(self, who: Principal, sandbox_id: str, seconds: int | None) -> None:
         """Let a running sandbox live for at least `seconds` from now. Raises BermError NOT_FOUND."""
-        life, moment = self._lifetime(seconds), now()
+        life, moment = self.lifetime(seconds), now()
         found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
         _running(_there(sandbox_id, found))
 
@@ -196,7 +236,8 @@ class Sandboxes:
         """The running sandbox whose token signed a link to a file, None if none did. Asks memory only."""
         return self._links.signer(method, query, self._node.running())
 
-    def _lifetime(self, seconds: int | None) -> timedelta:
+    def lifetime(self, seconds: int | None) -> timedelta:
+        """How long a sandbox may live that is asked for like this. Raises BermError INVALID_ARGUMENT."""
         wanted = self._config.default_timeout if seconds is None else seconds
         return lifetime(wanted, self._config.max_timeout)
 
@@ -223,21 +264,23 @@ class Sandboxes:
         return sandbox
 
     async def _made(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
-        life = self._lifetime(wanted.timeout)
+        life = self.lifetime(wanted.timeout)
         template = await self._templates.resolve(who.team_id, wanted.template)
         spec = _spec(wanted, template)
         await self._start(spec, template)
-        sandbox = _sandbox(who, wanted, template, spec, life)
+        return await self._record(_sandbox(who, wanted, template, spec, life), once)
+
+    async def _record(self, sandbox: Sandbox, once: Once | None) -> Sandbox:
         try:
             await self._database.run(store.add, sandbox, once)
         except BaseException:
-            self._reconciler.put_down(spec.sandbox_id)
+            self._reconciler.put_down(sandbox.sandbox_id)
             raise
         self._links.add(sandbox.sandbox_id, sandbox.access_token)
         await self._settle(sandbox)
         return sandbox
 
-    async def _start(self, spec: SandboxSpec, template: Template) -> None:
+    async def _start(self, spec: SandboxSpec, template: Program) -> None:
         if len(self._node.running()) + self._starting >= self._config.max_sandboxes:
             raise BermError(
                 Code.RATE_LIMITED,
@@ -252,7 +295,7 @@ class Sandboxes:
         if template.start_cmd or template.ready_cmd:
             await self._start_up(spec.sandbox_id, template)
 
-    async def _start_up(self, sandbox_id: str, template: Template) -> None:
+    async def _start_up(self, sandbox_id: str, template: Program) -> None:
         try:
             await starting.start(self._node, sandbox_id, template, self._config.ready_timeout)
         except BaseException:
@@ -280,7 +323,8 @@ def _spec(wanted: NewSandbox, template: Template) -> SandboxSpec:
     sandbox_id = ids.sandbox_id()
     return SandboxSpec(
         sandbox_id=sandbox_id,
-        layers=template.layers,
+        layers=template.layers[:-1] if template.is_snapshot else template.layers,
+        written=template.layers[-1] if template.is_snapshot else "",
         resources=template.resources,
         allow_internet=wanted.allow_internet is not False,
         env={**template.env, **_own_names(sandbox_id, template), **wanted.env},
@@ -294,7 +338,7 @@ def _own_names(sandbox_id: str, template: Template) -> dict[str, str]:
     """What programs inside learn of their sandbox, as in E2B's."""
     return {
         "E2B_SANDBOX": "true",
-        "E2B_SANDBOX_ID": sandbox_id,
+        _OWN_ID: sandbox_id,
         "E2B_TEMPLATE_ID": template.template_id,
     }
 

@@ -215,6 +215,10 @@ class Templates:
         """Those of the layers that nothing refers to; see `Layers.unused`."""
         return await self._layers.unused(names, cache_days)
 
+    def forget(self) -> None:
+        """Others have changed what names mean."""
+        self._changed()
+
     def _observe(self, ended: Build) -> None:
         self._metrics.build_ended(ended.status, (ended.duration_ms or 0) / 1000)
 

@@ -147,7 +147,7 @@ class Launcher:
     def adopt(self, sandbox_id: str) -> Reply:
         """A living sandbox's address and process 1 as a descriptor; an empty reply if it has no process.
 
-        `generation` is None if it is not paused: then it runs, should an earlier launcher have stopped it.
+        `generation` is None if it is not paused: then it runs from now on, whoever stopped it.
         """
         slot = self._pool.slot(sandbox_id)
         pid = init_process(self._cgroups.processes(str(slot)))

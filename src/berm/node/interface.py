@@ -73,6 +73,14 @@ class Node(Protocol):
         """
         ...
 
+    async def snapshot(self, sandbox_id: str) -> Layer:
+        """Keep what a sandbox has written so far as a new template layer; one that runs goes on after it.
+
+        Nothing of its files is copied where the file system can share them. Raises BermError NOT_FOUND,
+        NO_SPACE, CONFLICT if its processes do not stop for that moment.
+        """
+        ...
+
     async def drop_memory(self, sandbox_id: str) -> None:
         """End the processes of a paused sandbox; its files stay. Safe to call again."""
         ...

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from berm.errors import BermError, Code
-from berm.images import tree
+from berm.images import process, tree
+from berm.images.threads import in_thread
 from berm.launcher import btrfs
 from berm.launcher.pool import REST
 
@@ -26,6 +27,8 @@ _UNFINISHED: Final = ".partial-"
 _RESERVED: Final = 8
 """One part in so many of the pool stays free: btrfs takes tenths of it for contents, and for the names of
 files what is left; without any room for those nothing can be made, nor even removed."""
+WRITTEN: Final = "rw/upper"
+"""Where in its storage that is which a sandbox wrote to its root."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """What the kernel says when there is no room, of the pool or of a limit."""
 
@@ -87,6 +90,47 @@ async def staged(pool: Path, name: str, above: str = "") -> AsyncIterator[Path]:
         await asyncio.to_thread(storage.rename, pool / "layers" / name)
     finally:
         await asyncio.shield(remove(storage))
+
+
+@asynccontextmanager
+async def copied(pool: Path, name: str) -> AsyncIterator[Path]:
+    """A path for a copy of a sandbox's storage, of which what it wrote becomes a layer as the block ends."""
+    storage = pool / "layers" / f"{_UNFINISHED}{uuid.uuid4().hex}"
+    try:
+        yield storage
+        (storage / WRITTEN).rename(storage / "tree")
+        for entry in [entry for entry in storage.iterdir() if entry.name != "tree"]:
+            await tree.remove(entry)
+        await asyncio.to_thread(storage.rename, pool / "layers" / name)
+    finally:
+        await asyncio.shield(remove(storage))
+
+
+async def copy(storage: Path, target: Path) -> None:
+    """Copy what a sandbox has written, which nobody changes meanwhile, with the place that it has in storage.
+
+    Raises BermError NO_SPACE, NOT_FOUND if the sandbox ends.
+    """
+    await _copy(storage, WRITTEN, target, WRITTEN)
+
+
+async def begin_from(pool: Path, layer: str, target: Path) -> None:
+    """Make the directory `target` storage in which what is in a layer counts as written by the sandbox.
+
+    Raises BermError NO_SPACE.
+    """
+    await _copy(pool / "layers" / layer, "tree", target, "tree")
+    (target / WRITTEN).parent.mkdir(mode=0o711, exist_ok=True)
+    (target / "tree").rename(target / WRITTEN)
+
+
+async def _copy(source: Path, part: str, target: Path, name: str) -> None:
+    """A branch of the subvolume `source`, or a new directory with a copy of a part of it."""
+    if await in_thread(lambda _: btrfs.branch(source, target)):
+        return
+    await asyncio.to_thread((target / name).parent.mkdir, mode=0o711, parents=True)
+    # -a keeps owners, times, links, holes, extended attributes and the marks of what was deleted.
+    await process.run(["cp", "-a", "--reflink=auto", "--", str(source / part), str(target / name)])
 
 
 def _begin(pool: Path, storage: Path, above: str) -> None:

@@ -154,7 +154,7 @@ class LocalNode(Storage):
                 with contextlib.suppress(LauncherGoneError):
                     return await self._create(spec)
         finally:
-            if spec.kept:
+            if spec.kept or spec.written:
                 await asyncio.shield(layers.remove(self._branch(spec.sandbox_id)))
         raise BermError(
             Code.UNAVAILABLE, "the launcher keeps ending", f"see {self._config.run_dir}/launcher.log"
@@ -175,6 +175,8 @@ class LocalNode(Storage):
             await asyncio.to_thread(mounts.prepare, self._pool, spec)
         if spec.generation:
             await layers.tidy_written(self._pool / "paused" / spec.sandbox_id)
+        if spec.written:
+            await layers.begin_from(self._pool, spec.written, self._branch(spec.sandbox_id))
         if spec.kept and spec.layers:
             target = self._branch(spec.sandbox_id)
             # A thread that goes on after a cancellation would make what has been removed by then.
@@ -264,7 +266,9 @@ class LocalNode(Storage):
             if life.ending or life.over.done():
                 raise BermError(Code.NOT_FOUND, f"sandbox {life.running.sandbox_id} has ended")
             reply = await self._ask(operation, sandbox_id=life.running.sandbox_id, **fields)
-            if reply["frozen"]:
+            if life.ending:  # it does not die while it is stopped
+                await self._ask("freeze", sandbox_id=life.running.sandbox_id, frozen=False)
+            elif reply["frozen"]:
                 return
             await asyncio.sleep(seconds)
         raise BermError(
@@ -304,6 +308,31 @@ class LocalNode(Storage):
                 f"sandbox {sandbox_id} was paused {generation} times, and its files here are {here}",
                 "were they put back from a copy? It is not resumed from another state than its last",
             )
+
+    async def snapshot(self, sandbox_id: str) -> Layer:
+        if sandbox_id not in self._running.keys() | self._paused.keys():
+            raise BermError(Code.NOT_FOUND, f"sandbox {sandbox_id} is not there")
+        name = f"layer-{uuid.uuid4().hex}"
+        async with (
+            self._regaining(),
+            layers.copied(self._pool, name) as target,
+            self._stopped(sandbox_id),
+        ):
+            await layers.copy(self._storage_of(sandbox_id), target)
+        return Layer(name, await asyncio.to_thread(layers.size, self.layer_path(name)))
+
+    @contextlib.asynccontextmanager
+    async def _stopped(self, sandbox_id: str) -> AsyncIterator[None]:
+        """Nothing of a sandbox runs in this block."""
+        life = self._lives.get(sandbox_id)
+        if life is None or sandbox_id in self._paused:
+            yield
+            return
+        try:
+            await self._stop(life, "freeze", frozen=True)
+            yield
+        finally:
+            await asyncio.shield(self._spawn(self._go_on(life)))
 
     async def drop_memory(self, sandbox_id: str) -> None:
         if life := self._lives.get(sandbox_id):

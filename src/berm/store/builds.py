@@ -103,6 +103,8 @@ class Made:
     steps: tuple[StepRecord, ...] = ()
     digest: str = ""
     size: int = 0
+    snapshot_of: str | None = None
+    """The sandbox that the topmost layer was taken from, if it was no step that made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ def succeed(connection: Connection, build_id: str, made: Made, now: datetime) ->
         "steps": list(map(asdict, made.steps)),
         "digest": made.digest,
         "size": made.size,
+        "snapshot_of": made.snapshot_of,
     }
     return _end(connection, build_id, values, now)
 
@@ -286,7 +289,7 @@ def _end(connection: Connection, build_id: str, values: Mapping[str, object], no
     if not _change(connection, build_id, UNFINISHED, {**values, **end}):
         return None
     ended = _first(connection, builds.c.build_id == build_id)
-    if ended is not None and not ended.trial:
+    if ended is not None and not ended.trial and not values.get("snapshot_of"):
         tallies.count(connection, build.template_id, _tally(ended), now)
     return ended
 

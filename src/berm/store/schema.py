@@ -80,6 +80,7 @@ templates = Table(
     Column("spawn_count", Integer, nullable=False),
     Column("last_number", Integer, nullable=False, server_default="0"),
     Column("trial", Boolean, nullable=False, server_default=false()),
+    Column("snapshot", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("team_id", "name"),
 )
 
@@ -111,6 +112,7 @@ builds = Table(
     Column("cause", String),
     Column("started_at", Instant),
     Column("duration_ms", Integer),
+    Column("snapshot_of", String),
     Index(None, "template_id", "created_at"),
     Index(None, "template_id", "number", unique=True),
 )

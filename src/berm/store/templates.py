@@ -39,6 +39,8 @@ class Record:
     spawn_count: int = 0
     trial: bool = False
     """Whether it was only tried so far, and is not to be seen."""
+    snapshot: bool = False
+    """Whether its builds are snapshots of sandboxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ def remove_empty_trials(connection: Connection) -> None:
 
 
 def listing(connection: Connection, team_id: str, page: paging.Slice) -> paging.Page[Summary]:
-    wanted = _summaries().where(_seen_by(team_id), ~templates.c.trial)
+    """Those that are snapshots have a list of their own."""
+    wanted = _summaries().where(_seen_by(team_id), ~templates.c.trial, ~templates.c.snapshot)
     found = paging.rows(connection, wanted, templates.c.created_at, templates.c.template_id, page)
     return paging.Page(tuple(_summary(connection, row) for row in found.items), found.next)
 
@@ -197,4 +200,5 @@ def _template(row: Row[Any]) -> Template:
         workdir=settings.workdir,
         start_cmd=settings.start_cmd,
         ready_cmd=settings.ready_cmd,
+        is_snapshot=row.snapshot_of is not None,
     )
