@@ -48,6 +48,8 @@ class FakeNode:
         self._running: dict[str, Running] = {}
         self._paused: dict[str, Paused] = {}
         self.snapshots = 0
+        self.ill: set[str] = set()
+        """Sandboxes whose agents do not answer."""
         self._listeners: list[asyncio.Queue[str]] = []
 
     async def start(self) -> None: ...
@@ -77,6 +79,9 @@ class FakeNode:
         if self._running.pop(sandbox_id, None) is None:
             raise BermError(Code.NOT_FOUND, f"{sandbox_id} does not run")
         self._paused[sandbox_id] = Paused(generation, has_processes=memory)
+
+    async def answers(self, sandbox_id: str) -> bool:
+        return sandbox_id in self._running and sandbox_id not in self.ill
 
     async def resume(self, sandbox_id: str, generation: int) -> Running:
         self._check_generation(sandbox_id, generation)

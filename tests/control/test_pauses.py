@@ -71,6 +71,16 @@ async def test_a_paused_sandbox_is_not_paused_again(
         await control.sandboxes.pause(who, sandbox.sandbox_id)
 
 
+async def test_one_that_does_not_answer_is_paused_only_if_that_is_no_matter(
+    control: Control, node: FakeNode, who: Principal, sandbox: Sandbox
+) -> None:
+    node.ill.add(sandbox.sandbox_id)
+    with refused(Code.UNAVAILABLE, "does not answer"):
+        await control.sandboxes.pause(who, sandbox.sandbox_id, only_well=True)
+    assert (await control.sandboxes.get(who, sandbox.sandbox_id)).state is State.RUNNING
+    await control.sandboxes.pause(who, sandbox.sandbox_id)
+
+
 async def test_a_running_sandbox_is_not_resumed(control: Control, who: Principal, sandbox: Sandbox) -> None:
     with refused(Code.CONFLICT, "runs already"):
         await control.sandboxes.resume(who, sandbox.sandbox_id, 30)

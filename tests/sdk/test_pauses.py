@@ -104,6 +104,10 @@ def test_a_resume_can_leave_the_processes_behind(counting: Sandbox) -> None:
     assert said(counting, BOOT_ID) != boot
 
 
+def test_a_strict_pause_asks_the_agent_first(sandbox: Sandbox) -> None:
+    assert sandbox.pause(strict=True) is True
+
+
 def test_pausing_twice_is_told_apart(sandbox: Sandbox) -> None:
     assert (sandbox.pause(), sandbox.pause()) == (True, False)
 

@@ -101,8 +101,13 @@ async def _connect(sandbox_id: str, body: requests.Connect, call: Call) -> Respo
 
 @router.post("/sandboxes/{sandbox_id}/pause")
 async def pause(sandbox_id: str, call: Caller, body: requests.Pause | None = None) -> Response:
-    keep = body is None or body.memory is not False
-    await call.control.sandboxes.pause(call.who, sandbox_id, memory=keep)
+    wanted = body or requests.Pause()
+    await call.control.sandboxes.pause(
+        call.who,
+        sandbox_id,
+        memory=wanted.memory is not False,
+        only_well=bool(wanted.require_healthy_guest),
+    )
     return Response(status_code=204)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from berm import __version__, config
-from berm.cli import ci, inside, keys, output, sandboxes, server, templates
+from berm.cli import ci, inside, keys, output, pauses, sandboxes, server, snapshots, templates
 from berm.cli.doctor import doctor
 from berm.cli.target import Target
 from berm.errors import BermError, Code
@@ -63,10 +63,11 @@ def root(
 
 for command in (server.up, server.down, server.status, server.env, doctor):
     app.command()(command)
-for name, command in inside.COMMANDS.items():
+for name, command in {**inside.COMMANDS, **pauses.COMMANDS}.items():
     sandboxes.app.command(name)(command)
 app.add_typer(sandboxes.app, name="sandbox")
 app.add_typer(templates.app, name="template")
+app.add_typer(snapshots.app, name="snapshot")
 app.add_typer(ci.app, name="ci")
 app.add_typer(keys.app, name="key")
 

@@ -1,8 +1,8 @@
-"""`berm sandbox create | list | info | logs | kill`."""
+"""`berm sandbox create | list | info | logs | kill`; the others are in files of their own."""
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote, urlencode
 
 import typer
@@ -50,6 +50,12 @@ def create(
     internet: Annotated[
         bool, typer.Option("--internet/--no-internet", help="Whether it may reach the internet.")
     ] = True,
+    on_timeout: Annotated[
+        Literal["kill", "pause"], typer.Option(help="What happens when its time is over.")
+    ] = "kill",
+    auto_resume: Annotated[
+        bool, typer.Option("--auto-resume", help="Let requests to its ports resume it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a sandbox and print its id.
@@ -58,6 +64,7 @@ def create(
     Examples:
       berm sandbox create
       berm sandbox create python --timeout 3600 --metadata job=7 --no-internet
+      berm sandbox create web --timeout 600 --on-timeout pause --auto-resume
     """
     body = {
         "templateID": template,
@@ -65,6 +72,8 @@ def create(
         "allow_internet_access": internet,
         "metadata": pairs("--metadata", metadata or ()),
         "envVars": pairs("--env", env or ()),
+        **({"autoPause": True} if on_timeout == "pause" else {}),
+        **({"autoResume": {"enabled": True}} if auto_resume else {}),
         **({} if timeout is None else {"timeout": timeout}),
     }
     with target(ctx).api() as api:

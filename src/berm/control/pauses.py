@@ -53,10 +53,11 @@ class Pauses:
         lock = self._locks.get(sandbox_id)
         return lock is not None and lock.locked()
 
-    async def pause(self, who: Principal, sandbox_id: str, *, memory: bool) -> None:
+    async def pause(self, who: Principal, sandbox_id: str, *, memory: bool, only_well: bool = False) -> None:
         """Stop a sandbox and keep its files, and with `memory` its processes.
 
-        Raises what `Node.pause` raises, and BermError NOT_FOUND, CONFLICT if it is paused already.
+        Raises what `Node.pause` raises, and BermError NOT_FOUND, CONFLICT if it is paused already; with
+        `only_well` UNAVAILABLE if its agent does not answer, and it goes on.
         """
         async with self.alone(sandbox_id):
             sandbox = await self._database.run(store.find, who.team_id, sandbox_id, now())
@@ -64,6 +65,12 @@ class Pauses:
                 raise no_sandbox(sandbox_id)
             if sandbox.state is State.PAUSED:
                 raise BermError(Code.CONFLICT, f"sandbox {sandbox_id!r} is paused already")
+            if only_well and not await self._node.answers(sandbox_id):
+                raise BermError(
+                    Code.UNAVAILABLE,
+                    f"the agent of sandbox {sandbox_id} does not answer, so it was not paused",
+                    "it may be busy; leave out requireHealthyGuest to pause it as it is",
+                )
             await self._pause(sandbox, memory=memory)
 
     async def expire(self, sandbox_id: str) -> None:

@@ -193,9 +193,11 @@ class Sandboxes:
         found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
         _running(_there(sandbox_id, found))
 
-    async def pause(self, who: Principal, sandbox_id: str, *, memory: bool = True) -> None:
+    async def pause(
+        self, who: Principal, sandbox_id: str, *, memory: bool = True, only_well: bool = False
+    ) -> None:
         """See `Pauses.pause`."""
-        await self._tasks.finish(self._pauses.pause(who, sandbox_id, memory=memory))
+        await self._tasks.finish(self._pauses.pause(who, sandbox_id, memory=memory, only_well=only_well))
 
     async def resume(self, who: Principal, sandbox_id: str, seconds: int | None) -> Sandbox:
         """Let a paused sandbox go on for `seconds`. Raises what `connect` raises, CONFLICT if it runs."""

@@ -23,6 +23,7 @@ MAX_FRAME: Final = 4 * 1024 * 1024
 """Most bytes in one message from the agent."""
 
 _MAX_ANSWER: Final = 64 * 1024
+_WELL_SECONDS: Final = 2
 _HEAD: Final = struct.Struct(">BI")
 _END_STREAM: Final = 0x02
 _START: Final = "/process.Process/Start"
@@ -73,6 +74,15 @@ class Agents:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+    async def is_well(self, endpoint: Endpoint) -> bool:
+        """Whether an agent says so within some seconds."""
+        try:
+            url = f"http://{endpoint.host}:{endpoint.port}/health"
+            async with self._client.stream("GET", url, timeout=_WELL_SECONDS) as response:
+                return response.is_success
+        except httpx.HTTPError:
+            return False
 
     async def run(
         self, endpoint: Endpoint, token: str, command: Command, output: Callable[[str], None]

@@ -65,6 +65,10 @@ class Node(Protocol):
         """
         ...
 
+    async def answers(self, sandbox_id: str) -> bool:
+        """Whether the agent of a running sandbox answers soon; not if it does not run."""
+        ...
+
     async def resume(self, sandbox_id: str, generation: int) -> Running:
         """Let a paused sandbox's processes go on.
 

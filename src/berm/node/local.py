@@ -287,6 +287,12 @@ class LocalNode(Storage):
             self._paused.pop(sandbox_id, None)
             self._running[sandbox_id] = life.running
 
+    async def answers(self, sandbox_id: str) -> bool:
+        running = self._running.get(sandbox_id)
+        if running is None or self._agents is None:
+            return False
+        return await self._agents.is_well(Endpoint(running.address, AGENT_PORT))
+
     async def resume(self, sandbox_id: str, generation: int) -> Running:
         self._check_generation(sandbox_id, generation)
         life = self._lives.get(sandbox_id)
