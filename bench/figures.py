@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from e2b import Sandbox
 
+from bench import pauses
 from bench.machine import TEMPLATE, cgroup_mib, init_pid, private_mib
 from bench.others import Start
 
@@ -139,6 +140,10 @@ def _rate(at_once: int, total: int) -> Figure:
     )
 
 
+def _seldom(name: str, what: str, measure: Callable[[Sandbox], Sequence[float]]) -> Figure:
+    return Figure(name, "ms", what, measure, rounds=15, quick_rounds=3)
+
+
 def _memory(name: str, what: str, read: Callable[[int], float]) -> Figure:
     return Figure(name, "MiB", what, partial(memory, read, 100), rounds=1, quick_rounds=1)
 
@@ -161,6 +166,20 @@ FIGURES: Final = (
     Figure("warm command", "ms", "commands.run('true') in a sandbox that has been used before", warm_command),
     Figure("upload", "MiB/s", f"files.write() of {TRANSFER_MIB} MiB", upload, rounds=10, quick_rounds=2),
     Figure("download", "MiB/s", f"files.read() of {TRANSFER_MIB} MiB", download, rounds=10, quick_rounds=2),
+    _seldom(
+        "pause",
+        "sandbox.pause() of an idle sandbox: its processes are kept, its files are on disk",
+        pauses.pause,
+    ),
+    _seldom("resume", "connect() to it and commands.run('true')", pauses.resume),
+    _seldom("resume from files", "the same after pause(keep_memory=False)", pauses.reboot),
+    _seldom(
+        "snapshot",
+        f"create_snapshot() of a sandbox that has just written {pauses.WRITTEN_MIB} MiB",
+        pauses.snapshot,
+    ),
+    _seldom("create from a snapshot", "Sandbox.create() from it", pauses.begin),
+    _seldom("fork", f"fork(count={pauses.FORKS}) of such a sandbox, for each of them", pauses.fork),
     _rate(1, 20),
     _rate(10, 50),
     _rate(50, 100),
