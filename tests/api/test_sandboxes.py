@@ -87,7 +87,6 @@ def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> Non
 
 REFUSED: list[tuple[str, dict[str, object]]] = [
     ("volumeMounts", {"volumeMounts": [{"name": "v", "path": "/v"}]}),
-    ("mcp", {"mcp": {}}),
     ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
     ("network.allowPublicTraffic", {"network": {"allowPublicTraffic": False}}),
     ("network.allowOut", {"network": {"allowOut": ["1.1.1.1"]}}),

@@ -1,12 +1,14 @@
 """What tests through the official SDK share: its environment, and sandboxes that end with the test."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from e2b import AsyncSandbox, AsyncTemplate, Sandbox, Template
 
 from tests.instance import Instance
 from tests.sdk.building import Sdk
+from tests.sdk.halves import asynchronous, synchronous
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,21 @@ async def asandbox() -> AsyncIterator[AsyncSandbox]:
     made = await AsyncSandbox.create(timeout=120)
     yield made
     await made.kill()
+
+
+@pytest.fixture(params=[synchronous, asynchronous], ids=["sync", "async"])
+def half(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Sandbox, and AsyncSandbox in a dress that makes its calls block."""
+    with request.param() as sandbox_class:
+        yield sandbox_class
+
+
+@pytest.fixture
+def either(half: Any) -> Iterator[Any]:
+    """A sandbox by one half of the SDK, then by the other."""
+    made = half.create(timeout=120)
+    yield made
+    made.kill()
 
 
 @pytest.fixture(params=[Template, AsyncTemplate], ids=["sync", "async"])

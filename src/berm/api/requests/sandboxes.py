@@ -88,7 +88,6 @@ class Refresh(Body):
 
 _NOT_YET: tuple[tuple[str, Callable[[CreateSandbox], object]], ...] = (
     ("volumeMounts", lambda b: b.volume_mounts),
-    ("mcp", lambda b: b.mcp is not None),
     ("iam.tokens", lambda b: b.iam and b.iam.tokens),
     ("network.allowPublicTraffic", lambda b: b.network.allow_public_traffic is False),
     ("network.allowOut", lambda b: b.network.allow_out),
