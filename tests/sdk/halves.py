@@ -1,6 +1,6 @@
 """Both halves of the Python SDK, used alike, so that one test holds for the two."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,3 +56,8 @@ def asynchronous() -> Iterator[Any]:
     """AsyncSandbox, used as Sandbox is."""
     with start_blocking_portal() as portal:
         yield Blocking(AsyncSandbox, portal)
+
+
+def shown_to(sandbox: Any, take: Callable[[bytes], object] = lambda _: None) -> dict[str, Any]:
+    """How a terminal's output is asked for: by the asynchronous half when it is made, else in wait()."""
+    return {"on_data": take} if isinstance(sandbox, Blocking) else {}

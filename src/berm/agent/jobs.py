@@ -18,6 +18,7 @@ from berm.agent.log import log
 from berm.agent.streams import Input, Output
 
 _EVENT_OVERHEAD = 256
+_DYING_SECONDS = 2.0
 
 
 class Job:
@@ -30,6 +31,7 @@ class Job:
         self.input = Input(child.input) if child.input is not None else None
         self._terminal = next((fd for fd, name in child.outputs.items() if name == "pty"), None)
         self._life: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
         self._fanout = Fanout[ProcessEvent](self._pace)
         self._output = Output(child.outputs, self._publish)
         self._pace()
@@ -50,6 +52,13 @@ class Job:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
+    async def kill(self) -> None:
+        """Kill the command and see it end, unless the kernel holds on to it for longer than is usual."""
+        self.signal(signal.SIGKILL)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DYING_SECONDS):
+                await self._ended.wait()
+
     def live_for(self, seconds: float, starter: Mailbox[ProcessEvent]) -> None:
         """Kill the command if it still runs then, and fail its starter's stream."""
         self._life = asyncio.get_running_loop().call_later(seconds, self._expire, starter)
@@ -66,6 +75,7 @@ class Job:
         Programs left in the background keep their pipes: what they write later is read and dropped, so
         that they neither block nor are killed by SIGPIPE.
         """
+        self._ended.set()
         self._output.drain()
         self._fanout.publish(events.ended(status), _EVENT_OVERHEAD)
         self._fanout.close()

@@ -21,7 +21,6 @@ from berm.agent.streams import Input
 from berm.agent.users import User
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SIGNALS = {pb.Signal.SIGTERM: signal.SIGTERM, pb.Signal.SIGKILL: signal.SIGKILL}
 _DEFAULT_SIZE = (80, 24)
 _MAX_SIZE = 0xFFFF
 
@@ -76,9 +75,13 @@ class ProcessService(Process):
 
     async def send_signal(self, request: pb.SendSignalRequest, _ctx: Context) -> pb.SendSignalResponse:
         job = self._jobs.find(request.process)
-        if (number := _SIGNALS.get(request.signal)) is None:
-            raise AgentError(Kind.INVALID, f"signal {request.signal} is neither SIGTERM nor SIGKILL")
-        job.signal(number)
+        match request.signal:
+            case pb.Signal.SIGKILL:
+                await job.kill()
+            case pb.Signal.SIGTERM:
+                job.signal(signal.SIGTERM)
+            case other:
+                raise AgentError(Kind.INVALID, f"signal {other} is neither SIGTERM nor SIGKILL")
         return pb.SendSignalResponse()
 
     async def close_stdin(self, request: pb.CloseStdinRequest, _ctx: Context) -> pb.CloseStdinResponse:
