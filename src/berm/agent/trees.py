@@ -3,10 +3,12 @@
 import asyncio
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from os.path import isdir, islink, join, lexists
+from itertools import chain
+from os.path import dirname, isdir, islink, join
 
 _BATCH = 256
 
@@ -59,22 +61,46 @@ async def move(source: str, destination: str) -> None:
         os.rename(source, destination)
     except OSError as error:
         # An overlay answers so for a directory of a lower layer, too.
-        if error.errno != errno.EXDEV or lexists(destination):
+        if error.errno != errno.EXDEV:
             raise
-        _copy(source, destination)
+        await _replace(source, destination)
         await remove(source)
 
 
-def _copy(source: str, destination: str) -> None:
-    if islink(source) or not isdir(source):
-        shutil.copy2(source, destination, follow_symlinks=False)
-    else:
-        shutil.copytree(source, destination, symlinks=True)
-        for path in walk(source, os.pathconf("/", "PC_PATH_MAX")):
-            _copy_owner(path, destination + path.removeprefix(source))
-    _copy_owner(source, destination)
+async def _replace(source: str, destination: str) -> None:
+    """Put a copy where `destination` is, all at once."""
+    if isdir(destination) and not islink(destination) and os.listdir(destination):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), destination)
+    partial = join(dirname(destination), f".moving-{secrets.token_hex(8)}")
+    try:
+        await _copy(source, partial)
+        os.rename(partial, destination)
+    except OSError as error:
+        with suppress(OSError):
+            await remove(partial)
+        raise OSError(error.errno, error.strerror, destination) from error
 
 
-def _copy_owner(source: str, destination: str) -> None:
+async def _copy(source: str, destination: str) -> None:
+    """Copy a file, a link or a tree, with owners, modes, times and attributes. Raises OSError."""
+    is_tree = isdir(source) and not islink(source)
+    below = walk(source, os.pathconf("/", "PC_PATH_MAX")) if is_tree else iter(())
+    directories: list[tuple[str, str]] = []
+    for count, path in enumerate(chain((source,), below)):
+        copy = destination + path.removeprefix(source)
+        if islink(path) or not isdir(path):
+            shutil.copyfile(path, copy, follow_symlinks=False)
+            _copy_status(path, copy)
+        else:
+            os.mkdir(copy, 0o700)
+            directories.append((path, copy))
+        if count % _BATCH == 0:
+            await asyncio.sleep(0)
+    for path, copy in reversed(directories):  # what is put into one changes its time
+        _copy_status(path, copy)
+
+
+def _copy_status(source: str, copy: str) -> None:
     status = os.lstat(source)
-    os.lchown(destination, status.st_uid, status.st_gid)
+    os.lchown(copy, status.st_uid, status.st_gid)  # which takes set-user-id away: chown(2)
+    shutil.copystat(source, copy, follow_symlinks=False)
