@@ -1,11 +1,12 @@
 import os
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
-from e2b import FileNotFoundException, FileType, InvalidArgumentException, Sandbox
+from e2b import FileNotFoundException, FileType, InvalidArgumentException, Sandbox, SandboxException
 
 from tests.agent.wire import call
 
@@ -194,3 +195,18 @@ def test_unknown_user(client: httpx.Client) -> None:
     answer = call(client, "filesystem.Filesystem/Stat", {"path": "/"}, authorization="Basic c3RyYW5nZXI6")
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
     assert answer.json()["message"] == "invalid username: 'stranger'"
+
+
+def test_no_room_for_a_directory(sandbox: Sandbox, small_disk: Path) -> None:
+    """Not told as if there had been too many requests: trying again would not help."""
+    (small_disk / "old").touch()
+    with suppress(OSError):
+        for number in range(1 << 20):
+            (small_disk / str(number)).mkdir()
+    for act in (
+        lambda: sandbox.files.make_dir(str(small_disk / "more")),
+        lambda: sandbox.files.rename(str(small_disk / "old"), str(small_disk / "a/b")),
+    ):
+        with pytest.raises(SandboxException, match="not enough disk space") as failure:
+            act()
+        assert failure.type is SandboxException

@@ -27,7 +27,8 @@ class Kind(Enum):
     CANCELED = (Code.CANCELED, 499)
     INTERNAL = (Code.INTERNAL, 500)
     TIMED_OUT = (Code.DEADLINE_EXCEEDED, 504)
-    NO_SPACE = (Code.RESOURCE_EXHAUSTED, 507)
+    # Not RESOURCE_EXHAUSTED, of which clients say that there were too many requests, and to try again.
+    NO_SPACE = (Code.FAILED_PRECONDITION, 507)
 
 
 class AgentError(ConnectError):
