@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from berm.errors import BermError, Code
-from berm.models import Layer, LogLine, Paused, Running, SandboxSpec
+from berm.models import Layer, LogLine, Paused, Running, SandboxSpec, Usage
 from berm.node import layers
 from berm.node.interface import Command, Copying
 
@@ -35,6 +35,8 @@ class FakeNode:
         self.refusal: BermError | None = None
         self.specs: dict[str, SandboxSpec] = {}
         self.lines: dict[str, list[LogLine]] = {}
+        self.usages: dict[str, Usage] = {}
+        """What `usage` tells of a sandbox that runs."""
         self.commands: list[tuple[str, Command]] = []
         """What was run and begun, in order, each with its sandbox."""
         self.copies: list[Copying] = []
@@ -128,6 +130,10 @@ class FakeNode:
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         return self.lines.get(sandbox_id, [])
+
+    async def usage(self, sandbox_ids: Collection[str]) -> Mapping[str, Usage]:
+        there = self._running.keys() & set(sandbox_ids) & self.usages.keys()
+        return {sandbox_id: self.usages[sandbox_id] for sandbox_id in there}
 
     async def run(self, sandbox_id: str, command: Command, output: Output) -> int:
         self._living(sandbox_id)

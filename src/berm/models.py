@@ -235,3 +235,18 @@ class LogLine:
     level: str
     message: str
     fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a sandbox uses at one moment, in bytes."""
+
+    at: float
+    """Seconds since 1970."""
+    cpu_seconds: float
+    """Processor time since it began."""
+    memory: int
+    cache: int
+    """Files that are kept in memory as long as there is room; not part of `memory`."""
+    disk: int
+    """What it wrote; 0 where nothing counts that."""

@@ -15,6 +15,7 @@ from berm.api import (
     tags,
     templates,
     uploads,
+    usage,
 )
 from berm.api.errors import HANDLERS, Unexpected
 from berm.api.limits import BodyLimit, EncodedSlashes
@@ -39,6 +40,7 @@ def create_app(control: Control, config: Config) -> FastAPI:
     for module in (
         tags,
         later,
+        usage,
         sandboxes,
         snapshots,
         builds,

@@ -15,6 +15,7 @@ from berm.control.reconcile import Reconciler
 from berm.control.sandboxes import Sandboxes
 from berm.control.snapshots import Snapshots
 from berm.control.templates import Templates
+from berm.control.usage import Sampler
 from berm.control.workshop import Workshop
 from berm.node.interface import Node
 from berm.observability.metrics import Metrics
@@ -38,6 +39,7 @@ class Control:
     snapshots: Snapshots
     reconciler: Reconciler
     metering: Metering
+    usage: Sampler
 
     @classmethod
     def over(cls, database: Database, node: Node, config: Config) -> "Control":
@@ -62,6 +64,7 @@ class Control:
             snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
             reconciler=reconciler,
             metering=Metering(database, node, metrics),
+            usage=Sampler(node, database, config.home / "usage.jsonl"),
         )
 
     async def start(self) -> None:
@@ -71,6 +74,7 @@ class Control:
         await self.reconciler.start()
         await self.pauses.start()
         await self.sandboxes.start()
+        await self.usage.start()
         await self.workshop.start(self.config.home / "boot")
         await self.products.start()
         await self.builds.start()
@@ -79,6 +83,7 @@ class Control:
         """Finish what was begun and let go of the database; sandboxes live on."""
         await self.builds.close()
         await self.sandboxes.close()
+        await self.usage.close()
         await self.reconciler.close()
         await self.keys.close()
         await self.database.close()

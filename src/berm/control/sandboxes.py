@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -149,6 +149,10 @@ class Sandboxes:
     async def get(self, who: Principal, sandbox_id: str) -> Sandbox:
         found = await self._database.run(store.find, who.team_id, sandbox_id, now())
         return _there(sandbox_id, found)
+
+    async def get_all(self, who: Principal, sandbox_ids: Collection[str]) -> Sequence[Sandbox]:
+        """Those of these sandboxes that are the team's."""
+        return await self._database.run(store.find_all, who.team_id, sandbox_ids, now())
 
     async def list(self, who: Principal, wanted: Filter, page: paging.Slice) -> Listing:
         """The live sandboxes of a team, by start time."""

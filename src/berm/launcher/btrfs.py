@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import struct
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import Final
 
 MAGIC: Final = 0x9123683E
 
+SYSFS: Final = Path("/sys/fs/btrfs")
+
 _SNAP_CREATE: Final = 0x50009401
 _SUBVOL_CREATE: Final = 0x5000940E
 _SNAP_DESTROY: Final = 0x5000940F
+_INO_LOOKUP: Final = 0xD0009412
+_FS_INFO: Final = 0x8400941F
 _QUOTA_CTL: Final = 0xC0109428
 _QGROUP_LIMIT: Final = 0x8030942B
 _QUOTA_ENABLE, _QUOTA_ENABLE_SIMPLE = 1, 4
@@ -75,6 +80,25 @@ def limit(path: Path, size: int) -> None:
     with _opened(path) as fd:
         # Quota group 0 stands for the subvolume of the descriptor.
         fcntl.ioctl(fd, _QGROUP_LIMIT, struct.pack("=QQQQQQ", 0, _LIMIT_MAX_EXCL, 0, size, 0, 0))
+
+
+def quota_group(path: Path, sysfs: Path = SYSFS) -> Path | None:
+    """The directory in which the kernel shows what a subvolume holds; None where nothing counts that."""
+    tree, info = bytearray(4096), bytearray(1024)
+    # Of the root directory (inode 256): the answer begins with the number of the tree that it is in.
+    struct.pack_into("=QQ", tree, 0, 0, 256)
+    try:
+        with _opened(path) as fd:
+            fcntl.ioctl(fd, _INO_LOOKUP, tree)
+            fcntl.ioctl(fd, _FS_INFO, info)
+    except OSError as failure:
+        if failure.errno in _NO_SUBVOLUME:
+            return None
+        raise
+    group = (
+        sysfs / str(uuid.UUID(bytes=bytes(info[16:32]))) / f"qgroups/0_{struct.unpack_from('=Q', tree)[0]}"
+    )
+    return group if group.is_dir() else None
 
 
 @contextmanager

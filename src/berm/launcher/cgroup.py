@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from berm.launcher import syscalls
+from berm.launcher import accounting, syscalls
 
 MOUNTS: Final = Path("/sys/fs/cgroup")
 PERIOD_US: Final = 100_000
@@ -50,6 +50,10 @@ class Cgroups(Protocol):
 
         That takes the moment in which each of them leaves the kernel: ask again.
         """
+        ...
+
+    def counter(self, name: str) -> accounting.Counter:
+        """What tells how much a group has used."""
         ...
 
     def remove(self, name: str) -> bool:
@@ -119,6 +123,9 @@ class Version2:
         _write(self._root / name / "cgroup.freeze", "1" if frozen else "0")
         return "frozen 1" in (self._root / name / "cgroup.events").read_text()
 
+    def counter(self, name: str) -> accounting.Counter:
+        return accounting.Version2(self._root / name)
+
     def remove(self, name: str) -> bool:
         return _remove_killing(self._root / name)
 
@@ -135,7 +142,10 @@ class Version1:
     CONTROLLERS: Final = ("cpu", "memory", "pids", "freezer")
 
     def __init__(self, mounts: Path, parent: str) -> None:
-        self._roots: Mapping[str, Path] = {name: mounts / name / parent for name in self.CONTROLLERS}
+        self._roots: Mapping[str, Path] = {
+            name: mounts / name / parent for name in (*self.CONTROLLERS, *_own_accounting(mounts))
+        }
+        self._cpuacct = mounts / "cpuacct" / parent
 
     def set_up(self) -> None:
         for root in self._roots.values():
@@ -171,6 +181,10 @@ class Version1:
         _write(state, "FROZEN" if frozen else "THAWED")
         return state.read_text().strip() == "FROZEN"
 
+    def counter(self, name: str) -> accounting.Counter:
+        cpuacct = self._cpuacct / name if self._cpuacct.parent.is_dir() else None
+        return accounting.Version1(self._roots["memory"] / name, cpuacct)
+
     def remove(self, name: str) -> bool:
         removed = [_remove_killing(root / name) for root in self._roots.values()]
         return all(removed)
@@ -181,6 +195,13 @@ class Version1:
     def tear_down(self) -> None:
         for root in self._roots.values():
             _remove(root)
+
+
+def _own_accounting(mounts: Path) -> tuple[str, ...]:
+    """`cpuacct` where it is a hierarchy of its own: most hosts mount it together with `cpu`."""
+    accounting_root = mounts / "cpuacct"
+    shared = not accounting_root.is_dir() or accounting_root.samefile(mounts / "cpu")
+    return () if shared else ("cpuacct",)
 
 
 def init_process(pids: list[int], status: Callable[[int], str] | None = None) -> int | None:

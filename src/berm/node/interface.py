@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from berm.models import Layer, LogLine, Paused, Running, SandboxSpec
+from berm.models import Layer, LogLine, Paused, Running, SandboxSpec, Usage
 from berm.templates.plan import Copy, Directory
 
 
@@ -106,6 +106,10 @@ class Node(Protocol):
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         """The log of a sandbox, oldest first; its content is the sandbox's and not to be trusted."""
+        ...
+
+    async def usage(self, sandbox_ids: Collection[str]) -> Mapping[str, Usage]:
+        """What sandboxes use now, by id, as the kernel counts it; nothing of those that do not run."""
         ...
 
     async def run(self, sandbox_id: str, command: Command, output: Callable[[str], None]) -> int:

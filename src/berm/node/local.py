@@ -6,7 +6,7 @@ import errno
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,8 +15,8 @@ from berm.config import Config
 from berm.errors import BermError, Code
 from berm.images.threads import in_thread
 from berm.launcher.client import LauncherClient, LauncherGoneError
-from berm.models import AGENT_PORT, Endpoint, Layer, LogLine, Paused, Running, SandboxSpec
-from berm.node import agentclient, daemon, layers, logs, mounts, starting, uploads, written
+from berm.models import AGENT_PORT, Endpoint, Layer, LogLine, Paused, Running, SandboxSpec, Usage
+from berm.node import agentclient, daemon, layers, logs, mounts, starting, uploads, usage, written
 from berm.node.interface import Command
 from berm.node.storage import Storage
 
@@ -51,6 +51,8 @@ class _Life:
     """None of a sandbox that was adopted."""
     begun: written.Marks | None = None
     """The marks of what it had written before its first command; nothing of an adopted one is known."""
+    meter: usage.Meter | None = None
+    """Found when it is first asked what it uses."""
     keep: bool = False
     """Whether its files stay when it ends, for `commit`."""
     ending: bool = False
@@ -72,6 +74,7 @@ class LocalNode(Storage):
         self._departed: set[asyncio.Queue[str]] = set()
         self._creating: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._instance = daemon.instance(config.home)
         self._client: LauncherClient | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
@@ -363,6 +366,20 @@ class LocalNode(Storage):
         """Where the files of a sandbox are, running or paused."""
         own = self._sandbox_path(sandbox_id)
         return own if own.exists() else self._pool / "paused" / sandbox_id
+
+    async def usage(self, sandbox_ids: Collection[str]) -> Mapping[str, Usage]:
+        lives = [life for sandbox_id in sandbox_ids if (life := self._lives.get(sandbox_id))]
+        return await asyncio.to_thread(self._measure, lives)
+
+    def _measure(self, lives: Sequence[_Life]) -> dict[str, Usage]:
+        found = {}
+        for life in lives:
+            sandbox_id = life.running.sandbox_id
+            # What belongs to one that ends meanwhile may be half there.
+            with contextlib.suppress(OSError, ValueError):
+                life.meter = life.meter or usage.Meter.find(self._sandbox_path(sandbox_id), self._instance)
+                found[sandbox_id] = life.meter.read()
+        return found
 
     async def run(self, sandbox_id: str, command: Command, output: Callable[[str], None]) -> int:
         life, agents = self._open(sandbox_id)

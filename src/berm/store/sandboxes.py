@@ -86,6 +86,19 @@ def tokens(connection: Connection, now: datetime) -> dict[str, str | None]:
     return {row.sandbox_id: row.access_token for row in rows}
 
 
+def live(connection: Connection, now: datetime) -> set[str]:
+    """The ids of all live sandboxes, of all teams."""
+    return set(connection.execute(select(table.c.sandbox_id).where(_live(now))).scalars())
+
+
+def find_all(
+    connection: Connection, team_id: str, sandbox_ids: Collection[str], now: datetime
+) -> list[Sandbox]:
+    """Those of the ids that are a team's live sandboxes."""
+    where = and_(table.c.team_id == team_id, table.c.sandbox_id.in_(sandbox_ids), _live(now))
+    return [_sandbox(row) for row in connection.execute(select(table).where(where))]
+
+
 def find_once(connection: Connection, team_id: str, key: str) -> tuple[Sandbox, str] | None:
     """The sandbox, live or not, that was made with an idempotency key, and the request's digest."""
     where = and_(table.c.team_id == team_id, table.c.idempotency_key == key)

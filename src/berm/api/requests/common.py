@@ -30,3 +30,8 @@ def utc(moment: datetime) -> datetime:
 def millis(moment: datetime) -> float:
     """Since 1970."""
     return moment.timestamp() * 1000
+
+
+def split(texts: list[str]) -> list[str]:
+    """Lists are joined by commas in one parameter; one parameter for each item is fine too."""
+    return [item for text in texts for item in text.split(",")]

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from berm.api.requests.common import Body, Level, Query, Seconds, Text, Variable, millis, utc
+from berm.api.requests.common import Body, Level, Query, Seconds, Text, Variable, millis, split, utc
 from berm.api.wire.common import Json
 from berm.api.wire.sandboxes import EVERYWHERE
 from berm.control.sandboxes import NewSandbox
@@ -138,11 +138,6 @@ def _pairs(text: str) -> dict[str, str]:
     return {unquote(key): unquote(value) for key, value in pairs}
 
 
-def _split(texts: list[str]) -> list[str]:
-    """Lists are joined by commas in one parameter; one parameter for each item is fine too."""
-    return [item for text in texts for item in text.split(",")]
-
-
 class ListSandboxesV1(Query):
     """GET /sandboxes."""
 
@@ -152,7 +147,7 @@ class ListSandboxesV1(Query):
 class ListSandboxes(ListSandboxesV1):
     """GET /v2/sandboxes, without its paging."""
 
-    state: Annotated[list[State], BeforeValidator(_split)] = Field(default_factory=lambda: list(State))
+    state: Annotated[list[State], BeforeValidator(split)] = Field(default_factory=lambda: list(State))
     order: Literal["asc", "desc"] = "desc"
     started_after: Annotated[datetime, AfterValidator(utc)] | None = None
     template: Text | None = None
