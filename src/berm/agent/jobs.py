@@ -16,6 +16,7 @@ from berm.agent.events import Stream
 from berm.agent.fanout import Fanout, Mailbox
 from berm.agent.log import log
 from berm.agent.streams import Input, Output
+from berm.agent.transcript import Allowance, Transcript
 
 _EVENT_OVERHEAD = 256
 _DYING_SECONDS = 2.0
@@ -24,12 +25,13 @@ _DYING_SECONDS = 2.0
 class Job:
     """A running command, its readers and its input."""
 
-    def __init__(self, child: Child, config: ProcessConfig, tag: str | None) -> None:
+    def __init__(self, child: Child, config: ProcessConfig, tag: str | None, transcript: Transcript) -> None:
         self.pid = child.pid
         self.config = config
         self.tag = tag
         self.input = Input(child.input) if child.input is not None else None
         self._terminal = next((fd for fd, name in child.outputs.items() if name == "pty"), None)
+        self._transcript = transcript
         self._life: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._fanout = Fanout[ProcessEvent](self._pace)
@@ -77,6 +79,7 @@ class Job:
         """
         self._ended.set()
         self._output.drain()
+        self._transcript.close()
         self._fanout.publish(events.ended(status), _EVENT_OVERHEAD)
         self._fanout.close()
         self._terminal = None
@@ -91,6 +94,7 @@ class Job:
 
     def _publish(self, stream: Stream, data: bytes) -> None:
         self._fanout.publish(events.output(stream, data), len(data) + _EVENT_OVERHEAD)
+        self._transcript.add(stream, data)
         self._pace()
 
     def _pace(self) -> None:
@@ -103,6 +107,7 @@ class Jobs:
     def __init__(self, reaper: Reaper) -> None:
         self._reaper = reaper
         self._by_pid: dict[int, Job] = {}
+        self._allowance = Allowance()
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._by_pid.values())
@@ -110,16 +115,10 @@ class Jobs:
     def start(self, command: Command, config: ProcessConfig, tag: str | None) -> Job:
         """Raises OSError if it cannot be started."""
         child = spawn(command)
-        job = Job(child, config, tag)
+        _log_event(child.pid, "process started", command=" ".join(command.argv), user=command.user.name)
+        job = Job(child, config, tag, Transcript(child.pid, self._allowance))
         self._by_pid[job.pid] = job
         self._reaper.on_exit(job.pid, self._ended(job))
-        log(
-            "info",
-            "process started",
-            pid=str(job.pid),
-            command=" ".join(command.argv),
-            user=command.user.name,
-        )
         return job
 
     def find(self, selector: ProcessSelector | None) -> Job:
@@ -141,6 +140,10 @@ class Jobs:
         def ended(status: int) -> None:
             del self._by_pid[job.pid]
             job.end(status)
-            log("info", "process ended", pid=str(job.pid), status=events.end_text(status))
+            _log_event(job.pid, "process ended", status=events.end_text(status))
 
         return ended
+
+
+def _log_event(pid: int, event: str, **fields: str) -> None:
+    log("info", event, logger="process", pid=str(pid), **fields)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 _STDERR = 2
-_MAX_FIELD = 400
+_MAX_FIELD = 600
 _poll = select.poll()
 _poll.register(_STDERR, select.POLLOUT)
 

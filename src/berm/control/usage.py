@@ -107,7 +107,7 @@ class Sampler:
 
     async def sweep(self) -> None:
         """Forget sandboxes that are over; those that are paused are not."""
-        live = await self._database.run(store.live, now())
+        live = await self._database.run(store.all_live, now())
         known = self._series.keys() | self._sampled.keys()
         for sandbox_id in known - live - self._node.running().keys():
             self._series.pop(sandbox_id, None)

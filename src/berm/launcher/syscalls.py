@@ -39,6 +39,8 @@ RESOLVE_NO_MAGICLINKS: Final = 0x2
 RESOLVE_IN_ROOT: Final = 0x10
 AT_SYMLINK_NOFOLLOW: Final = 0x100
 AT_EMPTY_PATH: Final = 0x1000
+FALLOC_FL_KEEP_SIZE: Final = 0x1
+FALLOC_FL_PUNCH_HOLE: Final = 0x2
 AT_FDCWD: Final = -100
 
 PR_CAPBSET_DROP: Final = 24
@@ -123,6 +125,7 @@ _libc.mount.argtypes = (
     ctypes.c_ulong,
     ctypes.c_char_p,
 )
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 _libc.pivot_root.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
 _libc.setns.argtypes = (ctypes.c_int, ctypes.c_int)
@@ -157,6 +160,12 @@ def mount(source: str, target: str, kind: str | None, flags: int, data: str | No
     """mount(2)."""
     encoded = [value.encode() if value is not None else None for value in (source, target, kind, data)]
     _check(_libc.mount(*encoded[:3], flags, encoded[3]), f"mount {kind or source} on {target}")
+
+
+def punch_hole(fd: int, offset: int, length: int) -> None:
+    """Give back the room of a part of a file, which then reads as zeros; its size stays: fallocate(2)."""
+    if length:
+        _check(_libc.fallocate(fd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length), "fallocate")
 
 
 def umount2(target: str, flags: int) -> None:

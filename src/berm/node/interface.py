@@ -109,7 +109,10 @@ class Node(Protocol):
         ...
 
     async def usage(self, sandbox_ids: Collection[str]) -> Mapping[str, Usage]:
-        """What sandboxes use now, by id, as the kernel counts it; nothing of those that do not run."""
+        """What sandboxes use now, by id, as the kernel counts it; nothing of those that do not run.
+
+        Asked again and again, it also keeps their logs from growing beyond what `logs` tells of them.
+        """
         ...
 
     async def run(self, sandbox_id: str, command: Command, output: Callable[[str], None]) -> int:

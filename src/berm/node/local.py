@@ -360,7 +360,7 @@ class LocalNode(Storage):
         return reply
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
-        return logs.read(self._storage_of(sandbox_id) / "log")
+        return await asyncio.to_thread(logs.read, self._storage_of(sandbox_id) / "log")
 
     def _storage_of(self, sandbox_id: str) -> Path:
         """Where the files of a sandbox are, running or paused."""
@@ -374,11 +374,12 @@ class LocalNode(Storage):
     def _measure(self, lives: Sequence[_Life]) -> dict[str, Usage]:
         found = {}
         for life in lives:
-            sandbox_id = life.running.sandbox_id
+            path = self._sandbox_path(life.running.sandbox_id)
             # What belongs to one that ends meanwhile may be half there.
             with contextlib.suppress(OSError, ValueError):
-                life.meter = life.meter or usage.Meter.find(self._sandbox_path(sandbox_id), self._instance)
-                found[sandbox_id] = life.meter.read()
+                life.meter = life.meter or usage.Meter.find(path, self._instance)
+                found[life.running.sandbox_id] = life.meter.read()
+                logs.trim(path / "log")
         return found
 
     async def run(self, sandbox_id: str, command: Command, output: Callable[[str], None]) -> int:

@@ -86,7 +86,7 @@ def tokens(connection: Connection, now: datetime) -> dict[str, str | None]:
     return {row.sandbox_id: row.access_token for row in rows}
 
 
-def live(connection: Connection, now: datetime) -> set[str]:
+def all_live(connection: Connection, now: datetime) -> set[str]:
     """The ids of all live sandboxes, of all teams."""
     return set(connection.execute(select(table.c.sandbox_id).where(_live(now))).scalars())
 

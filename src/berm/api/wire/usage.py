@@ -7,8 +7,11 @@ from berm.control.usage import Measurement
 
 
 def moment(seconds: float) -> Json:
-    """The two fields that say when, of every schema of a metric."""
-    return {"timestamp": instant(datetime.fromtimestamp(seconds, UTC)), "timestampUnix": int(seconds)}
+    """The two fields that say when, of every schema of a metric.
+
+    Whole seconds: ranges are given in them, so that one which begins with a metric's timestamp has it.
+    """
+    return {"timestamp": instant(datetime.fromtimestamp(int(seconds), UTC)), "timestampUnix": int(seconds)}
 
 
 def sandbox_metric(measured: Measurement) -> Json:
