@@ -49,6 +49,11 @@ def access_token() -> str:
     return secrets.token_hex(32)
 
 
+def traffic_token() -> str:
+    """A new token for the ports of one sandbox."""
+    return secrets.token_hex(32)
+
+
 def digest(secret: str) -> str:
     """What is stored of a secret: its SHA-256 in hex. Keys are random, so no salt is needed."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -49,6 +49,20 @@ class Endpoint:
 
     host: str
     port: int
+    tls: bool = False
+    """Whether TLS is spoken there; the certificate is the sandbox's own, and proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """How requests from outside reach the ports of a sandbox. Nothing of it holds for the agent's port."""
+
+    traffic_token: str | None = field(default=None, repr=False)
+    """What a request must carry; None lets everybody in."""
+    mask_host: str = ""
+    """The Host that the sandbox sees, in which `${PORT}` stands for the port; empty leaves the client's."""
+    https_ports: tuple[int, ...] = ()
+    """The ports on which TLS is spoken inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +223,7 @@ class Sandbox:
     """How often it has been paused."""
     keeps_memory: bool = False
     """Of a paused one: whether its processes are kept."""
+    ingress: Ingress = Ingress()
 
 
 @dataclass(frozen=True, slots=True)

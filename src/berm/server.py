@@ -25,9 +25,8 @@ from berm.control.base import begin_base, make_base
 from berm.control.control import Control
 from berm.errors import BermError, Code
 from berm.gateway.app import Gateway
-from berm.gateway.heads import Headers, text
 from berm.gateway.server import uvicorn_config
-from berm.models import AGENT_PORT, Endpoint
+from berm.models import Endpoint, Ingress, State
 from berm.node import daemon
 from berm.node.local import LocalNode
 from berm.observability import logs
@@ -131,9 +130,14 @@ class _Resolver:
     def resolve(self, sandbox_id: str, port: int) -> Endpoint | None:
         return self.control.sandboxes.endpoint(sandbox_id, port)
 
-    async def wake(self, sandbox_id: str, port: int, headers: Headers) -> bool:
-        token = text(headers, b"x-access-token") if port == AGENT_PORT else None
-        return await self.control.sandboxes.wake(sandbox_id, port, token)
+    def ingress(self, sandbox_id: str) -> Ingress | None:
+        return self.control.sandboxes.ingress(sandbox_id)
+
+    def is_access_token(self, sandbox_id: str, given: str) -> bool:
+        return self.control.sandboxes.is_access_token(sandbox_id, given)
+
+    async def wake(self, sandbox_id: str) -> State | None:
+        return await self.control.sandboxes.wake(sandbox_id)
 
     def signer(self, method: str, query: Mapping[str, str]) -> str | None:
         return self.control.sandboxes.signer(method, query)

@@ -64,6 +64,25 @@ def test_get_answers_all_details(served: Served) -> None:
     }
 
 
+def test_who_reaches_its_ports_and_how(served: Served) -> None:
+    network = {
+        "allowPublicTraffic": False,
+        "maskRequestHost": "${PORT}-app.example.com",
+        "httpsPorts": [8443, 9443, 8443],
+    }
+    made = create(served, network=network)
+    other = create(served, network=network)
+    assert len(made["trafficAccessToken"]) == 64
+    assert made["trafficAccessToken"] not in (other["trafficAccessToken"], made["envdAccessToken"])
+    again = served.client.post(f"/v2/sandboxes/{made['sandboxID']}/connect", json={}).json()
+    assert again == made
+    detail = served.client.get(f"/sandboxes/{made['sandboxID']}").json()
+    assert "trafficAccessToken" not in detail
+    assert detail["network"] == {**network, "httpsPorts": [8443, 9443], "allowOut": [], "denyOut": []}
+    listed = served.client.get("/v2/sandboxes").text
+    assert made["trafficAccessToken"] not in listed
+
+
 DEFAULTS: dict[str, Any] = {
     "autoPause": False,
     "autoPauseMemory": True,
@@ -88,13 +107,10 @@ def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> Non
 REFUSED: list[tuple[str, dict[str, object]]] = [
     ("volumeMounts", {"volumeMounts": [{"name": "v", "path": "/v"}]}),
     ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
-    ("network.allowPublicTraffic", {"network": {"allowPublicTraffic": False}}),
     ("network.allowOut", {"network": {"allowOut": ["1.1.1.1"]}}),
     ("network.denyOut", {"network": {"denyOut": ["0.0.0.0/0", "10.0.0.0/8"]}}),
     ("network.dnsServers", {"network": {"dnsServers": ["1.1.1.1"]}}),
     ("network.egressProxy", {"network": {"egressProxy": {"address": "proxy:1080"}}}),
-    ("network.maskRequestHost", {"network": {"maskRequestHost": "localhost:${PORT}"}}),
-    ("network.httpsPorts", {"network": {"httpsPorts": [443]}}),
     ("network.rules", {"network": {"rules": {"example.com": []}}}),
 ]
 
@@ -122,6 +138,14 @@ WRONG: list[tuple[str, dict[str, object]]] = [
     ("envVars", {"templateID": "base", "envVars": {"A=B": "c"}}),
     ("envVars", {"templateID": "base", "envVars": {"": "c"}}),
     ("envVars.A", {"templateID": "base", "envVars": {"A": "\0"}}),
+    ("network.maskRequestHost", {"templateID": "base", "network": {"maskRequestHost": "a\r\nX-Evil: 1"}}),
+    ("network.maskRequestHost", {"templateID": "base", "network": {"maskRequestHost": "a\n"}}),
+    ("network.maskRequestHost", {"templateID": "base", "network": {"maskRequestHost": "a b"}}),
+    ("network.maskRequestHost", {"templateID": "base", "network": {"maskRequestHost": "${HOST}"}}),
+    ("network.maskRequestHost", {"templateID": "base", "network": {"maskRequestHost": "a" * 256}}),
+    ("network.httpsPorts.0", {"templateID": "base", "network": {"httpsPorts": [0]}}),
+    ("network.httpsPorts.0", {"templateID": "base", "network": {"httpsPorts": [65536]}}),
+    ("network.httpsPorts.0", {"templateID": "base", "network": {"httpsPorts": [49983]}}),
     ("allow_internet_access is 'no'", {"templateID": "base", "allow_internet_access": "no"}),
 ]
 

@@ -54,10 +54,19 @@ def test_what_nobody_signed_is_nobodys(links: Links, method: str, change: dict[s
     assert links.signer(method, query("file", "read", None, TOKENS["one"]) | change, TOKENS) is None
 
 
-def test_a_sandbox_that_has_ended_signs_no_more(links: Links) -> None:
+def test_a_sandbox_that_does_not_run_signs_nothing(links: Links) -> None:
     link = query("file", "read", None, TOKENS["one"])
     assert links.signer("GET", link, {"two"}) is None
+    assert links.signer("GET", link, TOKENS) == "one"
+    links.forget("one")
     assert links.signer("GET", link, TOKENS) is None
+
+
+def test_which_token_an_agent_takes(links: Links) -> None:
+    assert links.takes("one", TOKENS["one"])
+    assert links.takes("open", "")
+    for name, given in (("one", TOKENS["two"]), ("one", ""), ("unknown", ""), ("unknown", "x")):
+        assert not links.takes(name, given)
 
 
 def test_the_sdks_own_link_reads_the_same() -> None:

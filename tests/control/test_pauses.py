@@ -11,7 +11,7 @@ import pytest
 from berm.control.control import Control
 from berm.control.states import now
 from berm.errors import BermError, Code
-from berm.models import AGENT_PORT, Lifecycle, OnTimeout, Principal, Sandbox, State
+from berm.models import Lifecycle, OnTimeout, Principal, Sandbox, State
 from tests.control.asking import listed, wanted
 from tests.control.conftest import Start
 from tests.fakes import FakeNode
@@ -151,45 +151,36 @@ async def test_one_that_got_more_time_meanwhile_is_not_paused(control: Control, 
 
 async def test_a_request_wakes_a_sandbox_and_gives_it_five_minutes(control: Control, who: Principal) -> None:
     made = await sleeper(control, who)
-    assert await control.sandboxes.wake(made.sandbox_id, 80, None)
+    assert await control.sandboxes.wake(made.sandbox_id) is State.RUNNING
     found = await control.sandboxes.get(who, made.sandbox_id)
     assert timedelta(minutes=4) < found.end_at - now() <= timedelta(minutes=5)
 
 
 async def test_a_request_wakes_a_sandbox_for_as_long_as_it_was_made(control: Control, who: Principal) -> None:
     made = await sleeper(control, who, seconds=3600)
-    assert await control.sandboxes.wake(made.sandbox_id, 80, None)
+    assert await control.sandboxes.wake(made.sandbox_id) is State.RUNNING
     assert (await control.sandboxes.get(who, made.sandbox_id)).end_at - now() > timedelta(minutes=50)
 
 
 async def test_many_requests_at_once_wake_a_sandbox_once(control: Control, who: Principal) -> None:
     made = await sleeper(control, who)
-    woken = await asyncio.gather(*(control.sandboxes.wake(made.sandbox_id, 80, None) for _ in range(9)))
-    assert all(woken[:1])
+    woken = await asyncio.gather(*(control.sandboxes.wake(made.sandbox_id) for _ in range(9)))
+    assert State.RUNNING in woken
     assert (await control.sandboxes.get(who, made.sandbox_id)).generation == 1
-
-
-@pytest.mark.parametrize("token", [None, "", "*", "wrong"])
-async def test_only_its_token_wakes_a_sandbox_through_its_agent(
-    control: Control, who: Principal, token: str | None
-) -> None:
-    made = await sleeper(control, who)
-    assert not await control.sandboxes.wake(made.sandbox_id, AGENT_PORT, token)
-    assert await control.sandboxes.wake(made.sandbox_id, AGENT_PORT, made.access_token)
 
 
 async def test_requests_do_not_wake_one_without_processes(control: Control, who: Principal) -> None:
     lifecycle = Lifecycle(OnTimeout.PAUSE, auto_resume=True)
     made = await control.sandboxes.create(who, wanted(lifecycle=lifecycle))
     await control.sandboxes.pause(who, made.sandbox_id, memory=False)
-    assert not await control.sandboxes.wake(made.sandbox_id, 80, None)
+    assert await control.sandboxes.wake(made.sandbox_id) is State.PAUSED
 
 
 async def test_requests_do_not_wake_one_that_was_not_to_wake(
     control: Control, who: Principal, sandbox: Sandbox
 ) -> None:
     await control.sandboxes.pause(who, sandbox.sandbox_id)
-    assert not await control.sandboxes.wake(sandbox.sandbox_id, 80, None)
+    assert await control.sandboxes.wake(sandbox.sandbox_id) is State.PAUSED
 
 
 async def test_after_a_restart_a_sandbox_still_wakes_up(
@@ -198,7 +189,7 @@ async def test_after_a_restart_a_sandbox_still_wakes_up(
     made = await sleeper(control, who)
     await control.reconciler.close()
     again = await start(node)
-    assert await again.sandboxes.wake(made.sandbox_id, 80, None)
+    assert await again.sandboxes.wake(made.sandbox_id) is State.RUNNING
 
 
 async def test_after_a_restart_what_was_paused_and_not_recorded_is_paused(

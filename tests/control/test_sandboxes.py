@@ -70,6 +70,7 @@ async def test_a_sandbox_that_cannot_be_recorded_is_killed(
     with pytest.raises(Exception, match="FOREIGN KEY"):
         await control.sandboxes.create(other, wanted())
     (sandbox_id,) = node.specs
+    assert control.sandboxes.ingress(sandbox_id) is None
     await node.gone(sandbox_id)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,14 +14,14 @@ from uvicorn.server import ServerState
 
 from berm.errors import BermError, Code
 from berm.gateway.app import Gateway
-from berm.gateway.heads import Headers
 from berm.gateway.pool import Pool
 from berm.gateway.server import uvicorn_config
-from berm.models import Endpoint
+from berm.models import Endpoint, Ingress, State
 
 SANDBOX = "i" + "a" * 19
 SANDBOX_ADDRESS = "127.0.0.2"
 DOMAIN = "localhost:49980"
+ACCESS_TOKEN = "token-of-the-agent"
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -33,22 +34,39 @@ class MapResolver:
 
     signers: dict[str, str] = field(default_factory=dict)
     """Sandboxes by the signatures that are theirs."""
-
-    asleep: dict[str, str] = field(default_factory=dict)
-    """The addresses of paused sandboxes once they are awake; one without has no room to wake up."""
-
-    async def wake(self, sandbox_id: str, port: int, headers: Headers) -> bool:
-        if sandbox_id in self.asleep and not self.asleep[sandbox_id]:
-            raise BermError(Code.UNAVAILABLE, "no room")
-        self.addresses |= {name: self.asleep[name] for name in (sandbox_id,) if name in self.asleep}
-        return sandbox_id in self.asleep
+    ingresses: dict[str, Ingress] = field(default_factory=dict)
+    """Of those that have other than the usual."""
+    paused: dict[str, str] = field(default_factory=dict)
+    """Addresses that paused sandboxes have when they run again."""
+    waking: bool = False
+    """Whether a request resumes them."""
+    woken: list[str] = field(default_factory=list)
+    """Those that were to be woken."""
+    full: bool = False
+    """Whether there is no room for them to run again."""
 
     def signer(self, method: str, query: Mapping[str, str]) -> str | None:
         return self.signers.get(query["signature"]) if method == "GET" else None
 
     def resolve(self, sandbox_id: str, port: int) -> Endpoint | None:
-        address = self.addresses.get(sandbox_id)
-        return Endpoint(address, port) if address else None
+        address, ingress = self.addresses.get(sandbox_id), self.ingresses.get(sandbox_id, Ingress())
+        return Endpoint(address, port, tls=port in ingress.https_ports) if address else None
+
+    def ingress(self, sandbox_id: str) -> Ingress | None:
+        known = sandbox_id in self.addresses or sandbox_id in self.paused
+        return self.ingresses.get(sandbox_id, Ingress()) if known else None
+
+    def is_access_token(self, sandbox_id: str, given: str) -> bool:
+        return given == ACCESS_TOKEN
+
+    async def wake(self, sandbox_id: str) -> State | None:
+        self.woken.append(sandbox_id)
+        if self.full:
+            raise BermError(Code.UNAVAILABLE, "no room")
+        if self.waking:
+            self.addresses[sandbox_id] = self.paused.pop(sandbox_id)
+            return State.RUNNING
+        return State.PAUSED if sandbox_id in self.paused else None
 
 
 @dataclass
@@ -152,7 +170,7 @@ async def sandbox(app: ASGIApp) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def raw_sandbox(handler: Handler) -> AsyncIterator[int]:
+async def raw_sandbox(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server in the sandbox that does with each connection what `handler` does; yields its port."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -163,7 +181,7 @@ async def raw_sandbox(handler: Handler) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, SANDBOX_ADDRESS, 0)
+    server = await asyncio.start_server(serve, SANDBOX_ADDRESS, 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

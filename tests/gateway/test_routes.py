@@ -1,9 +1,11 @@
+from typing import Any
+
 import pytest
 
 from berm.gateway.answers import RefusalError
 from berm.gateway.routes import CONTROL_ROUTES, Route, Router
-from berm.models import AGENT_PORT, Endpoint
-from tests.gateway.servers import DOMAIN, SANDBOX, SANDBOX_ADDRESS, MapResolver, host
+from berm.models import AGENT_PORT, Endpoint, Ingress
+from tests.gateway.servers import ACCESS_TOKEN, DOMAIN, SANDBOX, SANDBOX_ADDRESS, MapResolver, host
 
 
 @pytest.fixture
@@ -40,19 +42,11 @@ async def test_sandbox_that_is_not_running(router: Router) -> None:
     assert (caught.value.status, caught.value.message) == (502, "The sandbox was not found")
 
 
-async def test_a_sandbox_that_wakes_up_is_found() -> None:
-    asleep = "i" + "c" * 19
-    resolver = MapResolver(asleep={asleep: "127.0.0.9"})
-    route = await Router(resolver, DOMAIN).route(headers(host(3000, asleep)), "/")
-    assert route is not None
-    assert route.endpoint == Endpoint("127.0.0.9", 3000)
-
-
 async def test_a_sandbox_that_cannot_be_woken_says_why() -> None:
+    tired = "i" + "c" * 19
+    router = Router(MapResolver(paused={tired: SANDBOX_ADDRESS}, full=True), DOMAIN)
     with pytest.raises(RefusalError) as caught:
-        await Router(MapResolver(asleep={"i" + "c" * 19: ""}), DOMAIN).route(
-            headers(host(80, "i" + "c" * 19)), "/"
-        )
+        await router.route(headers(host(80, tired)), "/")
     assert caught.value.status == 502
     assert caught.value.message == "The sandbox could not be resumed: no room"
 
@@ -100,3 +94,97 @@ def test_a_link_that_no_running_sandbox_signed(signature: bytes) -> None:
     with pytest.raises(RefusalError) as caught:
         linked("GET", "/files", b"path=a&signature=" + signature + b"x" * (not signature))
     assert caught.value.status == 401
+
+
+TOKEN = "token-of-the-ports"
+PRIVATE = Ingress(traffic_token=TOKEN)
+
+
+def routed(**known: Any) -> tuple[Router, MapResolver]:
+    resolver = MapResolver(**known)
+    return Router(resolver, DOMAIN), resolver
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "is missing"),
+        ([(b"e2b-traffic-access-token", b"")], "is wrong"),
+        ([(b"e2b-traffic-access-token", TOKEN[:-1].encode())], "is wrong"),
+        ([(b"e2b-traffic-access-token", b"\xff\xfe")], "is wrong"),
+        ([(b"x-access-token", TOKEN.encode())], "is missing"),
+    ],
+)
+async def test_private_ports_want_their_token(given: list[tuple[bytes, bytes]], said: str) -> None:
+    router, _ = routed(ingresses={SANDBOX: PRIVATE})
+    with pytest.raises(RefusalError) as caught:
+        await router.route([*headers(host(3000)), *given], "/")
+    assert caught.value.status == 403
+    assert caught.value.message.endswith(said)
+    assert TOKEN not in caught.value.message
+
+
+@pytest.mark.parametrize("form", [headers(host(3000)), [(b"e2b-sandbox-id", SANDBOX.encode())]])
+async def test_private_ports_open_to_their_token(form: list[tuple[bytes, bytes]]) -> None:
+    router, _ = routed(ingresses={SANDBOX: PRIVATE})
+    given = [*form, (b"e2b-sandbox-port", b"3000"), (b"e2b-traffic-access-token", TOKEN.encode())]
+    route = await router.route(given, "/")
+    assert route is not None
+    assert route.endpoint == Endpoint(SANDBOX_ADDRESS, 3000)
+
+
+async def test_the_agents_port_has_a_token_of_its_own() -> None:
+    ingress = Ingress(traffic_token=TOKEN, mask_host="other")
+    router, _ = routed(ingresses={SANDBOX: ingress})
+    route = await router.route(headers(host(AGENT_PORT)), "/health")
+    assert route is not None
+    assert route.host == b""
+
+
+async def test_the_mask_names_the_port() -> None:
+    router, _ = routed(ingresses={SANDBOX: Ingress(mask_host="${PORT}-app.x:${PORT}", https_ports=(8443,))})
+    for port, tls in ((8443, True), (80, False)):
+        route = await router.route(headers(host(port)), "/")
+        assert route is not None
+        assert route.host == b"%d-app.x:%d" % (port, port)
+        assert route.endpoint.tls is tls
+
+
+def paused(**known: Any) -> tuple[Router, MapResolver]:
+    return routed(addresses={}, paused={SANDBOX: SANDBOX_ADDRESS}, **known)
+
+
+async def test_a_request_wakes_its_sandbox() -> None:
+    router, resolver = paused(waking=True)
+    route = await router.route(headers(host(3000)), "/")
+    assert route is not None
+    assert route.endpoint == Endpoint(SANDBOX_ADDRESS, 3000)
+    assert resolver.woken == [SANDBOX]
+
+
+async def test_a_sandbox_that_stays_paused() -> None:
+    router, _ = paused()
+    with pytest.raises(RefusalError) as caught:
+        await router.route(headers(host(3000)), "/")
+    assert (caught.value.status, caught.value.message) == (502, "The sandbox was not found")
+    assert "paused" in caught.value.hint
+
+
+async def test_only_who_may_come_in_wakes_a_private_sandbox() -> None:
+    router, resolver = paused(waking=True, ingresses={SANDBOX: PRIVATE})
+    with pytest.raises(RefusalError) as caught:
+        await router.route(headers(host(3000)), "/")
+    assert (caught.value.status, resolver.woken) == (403, [])
+
+
+async def test_the_agents_port_wakes_with_its_token_only() -> None:
+    router, resolver = paused(waking=True)
+    for given in ([], [(b"x-access-token", b"wrong")]):
+        with pytest.raises(RefusalError) as caught:
+            await router.route([*headers(host(AGENT_PORT)), *given], "/health")
+        assert (caught.value.status, resolver.woken) == (502, [])
+    route = await router.route(
+        [*headers(host(AGENT_PORT)), (b"x-access-token", ACCESS_TOKEN.encode())], "/health"
+    )
+    assert route is not None
+    assert resolver.woken == [SANDBOX]

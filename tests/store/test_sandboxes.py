@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from berm.models import Lifecycle, OnTimeout, Paused, Sandbox, State
+from berm.models import Ingress, Lifecycle, OnTimeout, Paused, Sandbox, State
 from berm.store import sandboxes as store
 from berm.store.database import Database
 from berm.store.paging import Slice
@@ -25,6 +25,21 @@ async def test_what_was_added_is_found_unchanged(database: Database) -> None:
     made = sandbox(metadata={"key": 'va"l\u00fce \U0001f600', "": ""})
     await add(database, made)
     assert await database.run(store.find, TEAM, made.sandbox_id, NOON) == made
+
+
+async def test_how_requests_reach_it_is_found_for_live_ones(database: Database) -> None:
+    ingress = Ingress("token", "${PORT}-app", (8443, 9443))
+    private, public, over = (
+        replace(sandbox(), ingress=ingress),
+        sandbox(team_id=OTHER_TEAM),
+        sandbox(minutes=1),
+    )
+    await add(database, private, public, over)
+    assert await database.run(store.find, TEAM, private.sandbox_id, NOON) == private
+    assert await database.run(store.ingresses, NOON + 2 * MINUTE) == {
+        private.sandbox_id: (ingress, "secret"),
+        public.sandbox_id: (Ingress(), "secret"),
+    }
 
 
 async def test_another_team_does_not_find_it(database: Database) -> None:
@@ -144,13 +159,12 @@ async def test_what_has_ended_is_neither_paused_nor_resumed(database: Database) 
 
 async def test_only_those_wake_up_whose_processes_are_kept(database: Database) -> None:
     wakes, rests, never = (
-        replace(sandbox(), lifecycle=Lifecycle(auto_resume=auto), access_token="t")
-        for auto in (True, True, False)
+        replace(sandbox(), lifecycle=Lifecycle(auto_resume=auto)) for auto in (True, True, False)
     )
     await add(database, wakes, rests, never)
     for made, memory in ((wakes, True), (rests, False), (never, True)):
         await database.run(store.pause, made.sandbox_id, 1, NOON, keeps_memory=memory)
-    assert await database.run(store.dormant) == [store.Dormant(wakes.sandbox_id, "t")]
+    assert await database.run(store.dormant) == {wakes.sandbox_id}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from berm.config import Config
 from berm.control.builds import Builds
 from berm.control.history import History
 from berm.control.images import Images
+from berm.control.ingress import Ingresses
 from berm.control.keys import Keys
 from berm.control.layers import Layers
 from berm.control.metering import Metering
@@ -47,9 +48,18 @@ class Control:
         templates = Templates(database, metrics)
         workshop = Workshop(node, Layers(database))
         images = Images(templates, workshop)
-        pauses = Pauses(database, node, config)
-        reconciler = Reconciler(database, node, pauses)
-        sandboxes = Sandboxes(database, node, templates, reconciler, config, pauses=pauses, metrics=metrics)
+        pauses, ingresses = Pauses(database, node, config), Ingresses()
+        reconciler = Reconciler(database, node, pauses, ingresses)
+        sandboxes = Sandboxes(
+            database,
+            node,
+            templates,
+            reconciler,
+            config,
+            pauses=pauses,
+            ingresses=ingresses,
+            metrics=metrics,
+        )
         return cls(
             config=config,
             database=database,

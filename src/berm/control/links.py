@@ -11,21 +11,29 @@ _OPERATIONS: Final = {"GET": "read", "HEAD": "read", "POST": "write"}
 
 
 class Links:
-    """Knows the tokens of running sandboxes; the signature of a link tells whose made it."""
+    """Knows the tokens of live sandboxes; the signature of a link tells whose made it."""
 
     def __init__(self) -> None:
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[str, str | None] = {}
 
     def add(self, sandbox_id: str, token: str | None) -> None:
         """Note a sandbox's token; one without a token takes no links."""
-        if token is not None:
-            self._tokens[sandbox_id] = token
+        self._tokens[sandbox_id] = token
+
+    def forget(self, sandbox_id: str) -> None:
+        """For a sandbox that is over."""
+        self._tokens.pop(sandbox_id, None)
+
+    def takes(self, sandbox_id: str, given: str) -> bool:
+        """Whether the agent of a known sandbox takes a token: its own, or any where it has none."""
+        token = self._tokens.get(sandbox_id, "")
+        return token is None or (token != "" and ids.same_secret(given, token))
 
     def signer(self, method: str, query: Mapping[str, str], running: Collection[str]) -> str | None:
         """The running sandbox whose token signed a /files link; the agent says whether it is over."""
-        self._tokens = {name: token for name, token in self._tokens.items() if name in running}
         given, operation = query.get("signature", ""), _OPERATIONS.get(method, "")
-        for name, token in self._tokens.items():
+        tokens = ((name, token) for name, token in self._tokens.items() if token and name in running)
+        for name, token in tokens:
             if ids.same_secret(given, _sign(query, operation, token)):
                 return name
         return None

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Final
 from weakref import WeakValueDictionary
 
-from berm import ids
 from berm.config import Config
 from berm.control import starting
 from berm.control.states import no_sandbox, now
@@ -32,21 +31,11 @@ class Pauses:
         self._node = node
         self._config = config
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._dormant: dict[str, str | None] = {}
+        self._dormant: set[str] = set()
 
     async def start(self) -> None:
         """Learn which paused sandboxes wake up by themselves."""
-        for found in await self._database.run(store.dormant):
-            self._dormant[found.sandbox_id] = found.access_token
-
-    def wakes(self, sandbox_id: str) -> bool:
-        """Whether a request resumes this sandbox, which is paused. Asks memory only."""
-        return sandbox_id in self._dormant
-
-    def admits(self, sandbox_id: str, token: str | None) -> bool:
-        """Whether the agent of a sandbox that wakes up would take this access token. Asks memory only."""
-        own = self._dormant.get(sandbox_id)
-        return own is None or ids.same_secret(token or "", own)
+        self._dormant |= await self._database.run(store.dormant)
 
     def is_busy(self, sandbox_id: str) -> bool:
         """Whether a sandbox is about to be paused or resumed. Asks memory only."""
@@ -112,7 +101,7 @@ class Pauses:
 
     def forget(self, sandbox_id: str) -> None:
         """It has been ended: nothing wakes it."""
-        self._dormant.pop(sandbox_id, None)
+        self._dormant.discard(sandbox_id)
 
     def alone(self, sandbox_id: str) -> asyncio.Lock:
         """Keeps a sandbox from being paused or resumed meanwhile."""
@@ -131,7 +120,7 @@ class Pauses:
             await self._node.kill(sandbox_id)
             raise no_sandbox(sandbox_id)
         if paused.has_processes and sandbox.lifecycle.auto_resume:
-            self._dormant[sandbox_id] = sandbox.access_token
+            self._dormant.add(sandbox_id)
 
     async def _record(self, sandbox_id: str, paused: Paused) -> bool:
         """Whether it could be noted: it may have been ended meanwhile."""
@@ -146,7 +135,7 @@ class Pauses:
             await self._node.resume(sandbox.sandbox_id, sandbox.generation)
         else:
             await self._boot(sandbox)
-        self._dormant.pop(sandbox.sandbox_id, None)
+        self._dormant.discard(sandbox.sandbox_id)
         resumed = await self._database.run(store.resume, sandbox.sandbox_id, now() + life)
         if resumed is None:
             await self._node.kill(sandbox.sandbox_id)

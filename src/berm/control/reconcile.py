@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+from berm.control.ingress import Ingresses
 from berm.control.pauses import Pauses
 from berm.control.states import now, seconds_until
 from berm.control.tasks import Tasks
@@ -28,10 +29,11 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """The record decides: a sandbox that is not live in it is killed, one that has died is ended in it."""
 
-    def __init__(self, database: Database, node: Node, pauses: Pauses) -> None:
+    def __init__(self, database: Database, node: Node, pauses: Pauses, ingresses: Ingresses) -> None:
         self._database = database
         self._node = node
         self._pauses = pauses
+        self._ingresses = ingresses
         self._pausing: set[str] = set()
         self._tasks = Tasks()
         self._sooner = asyncio.Event()
@@ -70,6 +72,7 @@ class Reconciler:
     async def _end(self, sandbox_id: str) -> None:
         await self._database.run(store.end, sandbox_id, now())
         self._pauses.forget(sandbox_id)
+        self._ingresses.forget(sandbox_id)
 
     async def _expire(self) -> None:
         while True:
@@ -85,6 +88,7 @@ class Reconciler:
         expired = await self._database.run(store.expire, now())
         self._next_end = expired.next_end
         for sandbox_id in expired.ended:
+            self._ingresses.forget(sandbox_id)
             self.put_down(sandbox_id)
         for sandbox_id in set(expired.to_pause) - self._pausing:
             self._tasks.spawn(self._pause(sandbox_id))

@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from berm import ids
 from berm.config import Config
 from berm.control import starting
-from berm.control.links import Links
+from berm.control.ingress import Ingresses
 from berm.control.pauses import Pauses, again
 from berm.control.reconcile import Reconciler
 from berm.control.starting import Program
@@ -18,9 +18,9 @@ from berm.control.tasks import Tasks
 from berm.control.templates import Templates
 from berm.errors import BermError, Code
 from berm.models import (
-    AGENT_PORT,
     Boot,
     Endpoint,
+    Ingress,
     Lifecycle,
     LogLine,
     Principal,
@@ -53,7 +53,10 @@ class NewSandbox:
     env: Mapping[str, str]
     secure: bool
     allow_internet: bool | None
-    lifecycle: Lifecycle
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    ingress: Ingress = field(default_factory=Ingress)
+    private: bool = False
+    """Whether its ports ask for a traffic token, which is made for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Sandboxes:
         config: Config,
         *,
         pauses: Pauses,
+        ingresses: Ingresses,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -86,8 +90,8 @@ class Sandboxes:
         self._reconciler = reconciler
         self._config = config
         self._pauses = pauses
+        self._ingresses = ingresses
         self._metrics = metrics
-        self._links = Links()
         self._tasks = Tasks()
         self._starting = 0
         self._answers: dict[tuple[str, str], asyncio.Task[tuple[Sandbox, str]]] = {}
@@ -98,8 +102,8 @@ class Sandboxes:
 
     async def start(self) -> None:
         """Learn of the sandboxes that live already."""
-        for sandbox_id, token in (await self._database.run(store.tokens, now())).items():
-            self._links.add(sandbox_id, token)
+        for sandbox_id, (ingress, token) in (await self._database.run(store.ingresses, now())).items():
+            self._ingresses.add(sandbox_id, ingress, token)
 
     async def create(self, who: Principal, wanted: NewSandbox, once: Once | None = None) -> Sandbox:
         """Start a sandbox; it is recorded once it runs, and is undone if it cannot be recorded.
@@ -128,23 +132,19 @@ class Sandboxes:
 
     async def _copied(self, who: Principal, copies: Copies) -> Sandbox:
         origin, sandbox_id = copies.origin, ids.sandbox_id()
-        names = {name: value for name, value in origin.boot.env.items() if name != _OWN_ID}
-        boot = replace(origin.boot, env={**names, _OWN_ID: sandbox_id})
-        started_at = now()
+        boot = replace(origin.boot, env={**origin.boot.env, _OWN_ID: sandbox_id})
+        private = origin.ingress.traffic_token is not None
         sandbox = replace(
             origin,
             sandbox_id=sandbox_id,
             state=State.RUNNING,
-            started_at=started_at,
-            end_at=started_at + copies.life,
-            lifetime=int(copies.life.total_seconds()),
             access_token=ids.access_token() if origin.access_token else None,
+            ingress=replace(origin.ingress, traffic_token=ids.traffic_token() if private else None),
             boot=boot,
             generation=0,
             keeps_memory=False,
         )
-        await self._start(replace(again(sandbox), written=copies.layer), boot)
-        return await self._record(sandbox, None)
+        return await self._launch(sandbox, replace(again(sandbox), written=copies.layer), copies.life)
 
     async def get(self, who: Principal, sandbox_id: str) -> Sandbox:
         found = await self._database.run(store.find, who.team_id, sandbox_id, now())
@@ -188,7 +188,7 @@ class Sandboxes:
             return sandbox, False
         resuming = self._pauses.resume(who, sandbox_id, life, memory=memory)
         sandbox, resumed = await self._tasks.finish(resuming)
-        self._awake(sandbox)
+        self._reconciler.expect(sandbox.end_at)
         return sandbox, resumed
 
     async def refresh(self, who: Principal, sandbox_id: str, seconds: int | None) -> None:
@@ -210,23 +210,16 @@ class Sandboxes:
             raise BermError(Code.CONFLICT, f"sandbox {sandbox_id} runs already")
         return sandbox
 
-    async def wake(self, sandbox_id: str, port: int, token: str | None) -> bool:
-        """Resume a sandbox for a request to one of its ports; False if it does not wake up by that.
+    async def wake(self, sandbox_id: str) -> State | None:
+        """Resume a sandbox for a request to one of its ports, if it is to wake up by that; its state then.
 
-        For its agent only who has its access token wakes it up.
+        None if there is no such sandbox. Raises what `Pauses.resume` raises.
         """
-        if not self._pauses.wakes(sandbox_id):
-            return False
-        if port == AGENT_PORT and not self._pauses.admits(sandbox_id, token):
-            return False
         sandbox = await self._tasks.finish(self._pauses.wake(sandbox_id))
-        if sandbox:
-            self._awake(sandbox)
-        return sandbox is not None
-
-    def _awake(self, sandbox: Sandbox) -> None:
-        self._links.add(sandbox.sandbox_id, sandbox.access_token)
+        if sandbox is None:
+            return State.PAUSED if sandbox_id in self._node.paused() else None
         self._reconciler.expect(sandbox.end_at)
+        return sandbox.state
 
     async def logs(self, who: Principal, sandbox_id: str) -> Sequence[LogLine]:
         """A sandbox's log, oldest first. Its content is the sandbox's and not to be trusted."""
@@ -235,12 +228,22 @@ class Sandboxes:
 
     def endpoint(self, sandbox_id: str, port: int) -> Endpoint | None:
         """Where a port of a running sandbox is reached; None if it does not run. Asks memory only."""
-        running = self._node.running().get(sandbox_id)
-        return Endpoint(running.address, port) if running else None
+        running, ingress = self._node.running().get(sandbox_id), self._ingresses.of(sandbox_id)
+        if running is None or ingress is None:
+            return None
+        return Endpoint(running.address, port, tls=port in ingress.https_ports)
+
+    def ingress(self, sandbox_id: str) -> Ingress | None:
+        """How requests reach a live sandbox; None if there is none. Asks memory only."""
+        return self._ingresses.of(sandbox_id)
+
+    def is_access_token(self, sandbox_id: str, given: str) -> bool:
+        """Whether the agent of a live sandbox would take this token. Asks memory only."""
+        return self._ingresses.links.takes(sandbox_id, given)
 
     def signer(self, method: str, query: Mapping[str, str]) -> str | None:
         """The running sandbox whose token signed a link to a file, None if none did. Asks memory only."""
-        return self._links.signer(method, query, self._node.running())
+        return self._ingresses.links.signer(method, query, self._node.running())
 
     def lifetime(self, seconds: int | None) -> timedelta:
         """How long a sandbox may live that is asked for like this. Raises BermError INVALID_ARGUMENT."""
@@ -273,18 +276,33 @@ class Sandboxes:
         life = self.lifetime(wanted.timeout)
         template = await self._templates.resolve(who.team_id, wanted.template)
         spec = _spec(wanted, template)
-        await self._start(spec, template)
-        return await self._record(_sandbox(who, wanted, template, spec, life), once)
+        sandbox = _sandbox(who, wanted, template, spec)
+        return await self._launch(sandbox, spec, life, once)
 
-    async def _record(self, sandbox: Sandbox, once: Once | None) -> Sandbox:
+    async def _launch(
+        self, sandbox: Sandbox, spec: SandboxSpec, life: timedelta, once: Once | None = None
+    ) -> Sandbox:
+        """Start a sandbox and record it as it is then; its time counts from when it is ready."""
+        self._ingresses.add(sandbox.sandbox_id, sandbox.ingress, sandbox.access_token)
+        try:
+            await self._start(spec, sandbox.boot)
+            moment = now()
+            sandbox = replace(
+                sandbox, started_at=moment, end_at=moment + life, lifetime=int(life.total_seconds())
+            )
+            await self._record(sandbox, once)
+        except BaseException:
+            self._ingresses.forget(sandbox.sandbox_id)
+            raise
+        await self._settle(sandbox)
+        return sandbox
+
+    async def _record(self, sandbox: Sandbox, once: Once | None) -> None:
         try:
             await self._database.run(store.add, sandbox, once)
         except BaseException:
             self._reconciler.put_down(sandbox.sandbox_id)
             raise
-        self._links.add(sandbox.sandbox_id, sandbox.access_token)
-        await self._settle(sandbox)
-        return sandbox
 
     async def _start(self, spec: SandboxSpec, template: Program) -> None:
         if len(self._node.running()) + self._starting >= self._config.max_sandboxes:
@@ -340,6 +358,10 @@ def _spec(wanted: NewSandbox, template: Template) -> SandboxSpec:
     )
 
 
+def _ingress(wanted: NewSandbox) -> Ingress:
+    return replace(wanted.ingress, traffic_token=ids.traffic_token() if wanted.private else None)
+
+
 def _own_names(sandbox_id: str, template: Template) -> dict[str, str]:
     """What programs inside learn of their sandbox, as in E2B's."""
     return {
@@ -349,18 +371,16 @@ def _own_names(sandbox_id: str, template: Template) -> dict[str, str]:
     }
 
 
-def _sandbox(
-    who: Principal, wanted: NewSandbox, template: Template, spec: SandboxSpec, life: timedelta
-) -> Sandbox:
-    started_at = now()
+def _sandbox(who: Principal, wanted: NewSandbox, template: Template, spec: SandboxSpec) -> Sandbox:
+    moment = now()
     return Sandbox(
         sandbox_id=spec.sandbox_id,
         template_id=template.template_id,
         template_name=template.name,
         team_id=who.team_id,
         state=State.RUNNING,
-        started_at=started_at,
-        end_at=started_at + life,
+        started_at=moment,
+        end_at=moment,
         resources=spec.resources,
         metadata=wanted.metadata,
         access_token=spec.access_token,
@@ -369,7 +389,7 @@ def _sandbox(
         layers=spec.layers,
         boot=_boot(spec, template),
         lifecycle=wanted.lifecycle,
-        lifetime=int(life.total_seconds()),
+        ingress=_ingress(wanted),
     )
 
 

@@ -12,21 +12,35 @@ from berm.gateway.hosts import Target
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:1.1em/1.5 system-ui,sans-serif;max-width:36em;margin:20vh auto}}</style></head>
-<body><h1>{title}</h1><p>{message}</p><p>{where}</p></body></html>
+<body><h1>{title}</h1><p>{message}</p>{hint}<p>{where}</p></body></html>
 """
 
 
+_NOT_FOUND = "The sandbox was not found"
+_TOKEN_HEADER = "e2b-traffic-access-token"  # noqa: S105 - a name
+
+
 class RefusalError(Exception):
-    """A request to a sandbox port that gets an answer from the gateway instead of the sandbox."""
+    """A request to a sandbox port that gets an answer from the gateway instead of the sandbox.
+
+    `message` is what clients read; `hint` is for people, on the page only.
+    """
 
     def __init__(
-        self, status: int, message: str, target: Target | None = None, *, show_port: bool = False
+        self,
+        status: int,
+        message: str,
+        target: Target | None = None,
+        *,
+        show_port: bool = False,
+        hint: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.target = target
         self.show_port = show_port
+        self.hint = hint
 
     def render(self, accept: str) -> tuple[Headers, bytes]:
         """Headers and body: HTML if the Accept header prefers it to JSON, else JSON."""
@@ -57,7 +71,8 @@ class RefusalError(Exception):
     def _page(self) -> bytes:
         where = f"Sandbox {self.target.sandbox_id}, port {self.target.port}" if self.target else ""
         title = f"{self.status} {HTTPStatus(self.status).phrase}"
-        return _PAGE.format(title=title, message=html.escape(self.message), where=where).encode()
+        hint = f"<p>{html.escape(self.hint)}</p>" if self.hint else ""
+        return _PAGE.format(title=title, message=html.escape(self.message), hint=hint, where=where).encode()
 
 
 def bad_request(message: str) -> RefusalError:
@@ -72,8 +87,39 @@ def unknown_signer() -> RefusalError:
     return RefusalError(401, "invalid signature, or the sandbox that it is for is not running")
 
 
+def no_traffic_token(target: Target) -> RefusalError:
+    return RefusalError(
+        403,
+        f"The sandbox's ports are not public: the header {_TOKEN_HEADER} is missing",
+        target,
+        hint="Send the trafficAccessToken that creating the sandbox returned, which a browser cannot.",
+    )
+
+
+def wrong_traffic_token(target: Target) -> RefusalError:
+    return RefusalError(
+        403,
+        f"The sandbox's ports are not public: the header {_TOKEN_HEADER} is wrong",
+        target,
+        hint="Send the trafficAccessToken that creating the sandbox returned.",
+    )
+
+
 def sandbox_not_found(target: Target) -> RefusalError:
-    return RefusalError(502, "The sandbox was not found", target)
+    return RefusalError(
+        502, _NOT_FOUND, target, hint="It has ended, or there never was one: look at the id in the address."
+    )
+
+
+def paused(target: Target) -> RefusalError:
+    """For one that requests do not wake; the SDKs know a sandbox that does not run by the message."""
+    hint = "It is paused, and requests do not resume it: connect to it with an SDK or the command line."
+    return RefusalError(502, _NOT_FOUND, target, hint=hint)
+
+
+def changing(target: Target) -> RefusalError:
+    """For one that is being paused or resumed right now."""
+    return RefusalError(409, "The sandbox is changing its state", target, hint="Try again in a moment.")
 
 
 def not_resumed(target: Target, reason: str) -> RefusalError:
@@ -81,7 +127,18 @@ def not_resumed(target: Target, reason: str) -> RefusalError:
 
 
 def port_not_open(target: Target) -> RefusalError:
-    return RefusalError(502, "The sandbox is running but port is not open", target, show_port=True)
+    return RefusalError(
+        502,
+        "The sandbox is running but port is not open",
+        target,
+        show_port=True,
+        hint="Nothing listens on this port, or on the sandbox's loopback address only: bind to 0.0.0.0.",
+    )
+
+
+def no_tls(target: Target) -> RefusalError:
+    message = "The sandbox does not speak TLS on a port that is among its httpsPorts"
+    return RefusalError(502, message, target, show_port=True)
 
 
 def invalid_response(target: Target) -> RefusalError:

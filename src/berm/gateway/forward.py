@@ -38,6 +38,7 @@ async def _attempt(pool: Pool, route: Route, upstream: Upstream, request: Reques
     kept = upstream.exchanges > 0
     response = Response(request.method)
     try:
+        upstream.begin(response, request.head(route.host))
         return await _exchange(upstream, request, response, send)
     except UpstreamLostError:
         if kept and request.repeatable and not response.touched:
@@ -53,11 +54,10 @@ async def _attempt(pool: Pool, route: Route, upstream: Upstream, request: Reques
 
 
 async def _exchange(upstream: Upstream, request: Request, response: Response, send: Send) -> bytes:
-    """Send the request and pass the response on, all but the last piece of its body, which is returned.
+    """Send the body and pass the response on, all but the last piece of its body, which is returned.
 
     The last piece completes the response, after which the server reports the client as gone.
     """
-    upstream.begin(response, request.head())
     pump = asyncio.create_task(request.pump(upstream))
     try:
         await upstream.head(response)

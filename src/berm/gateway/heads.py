@@ -24,6 +24,11 @@ def text(headers: Headers, name: bytes) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
+def with_host(headers: Iterable[Header], host: bytes) -> list[Header]:
+    """The same with this Host instead of whatever the client named."""
+    return [(b"host", host), *(header for header in headers if header[0] != b"host")]
+
+
 def end_to_end(headers: Headers) -> list[Header]:
     """The headers that a proxy passes on (RFC 9110 7.6.1)."""
     dropped = _HOP_BY_HOP

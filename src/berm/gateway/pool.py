@@ -1,6 +1,7 @@
 """Connections to sandboxes: made, kept for the next request, and ended with their sandbox."""
 
 import asyncio
+import ssl
 from functools import partial
 
 from berm.gateway import answers
@@ -11,6 +12,18 @@ _CONNECT_SECONDS = 5
 _MAX_IDLE = 8
 # Below the keep-alive time of every common server, so that a request never meets a connection being closed.
 _IDLE_SECONDS = 1.0
+
+
+def _any_certificate() -> ssl.SSLContext:
+    """A sandbox's certificate is its own and proves nothing; nobody but the host is on the way there."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+_ANY_CERTIFICATE = _any_certificate()
 
 
 class Pool:
@@ -31,7 +44,15 @@ class Pool:
         make = partial(Upstream, partial(self._forget, route))
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                _, upstream = await loop.create_connection(make, endpoint.host, endpoint.port)
+                _, upstream = await loop.create_connection(
+                    make,
+                    endpoint.host,
+                    endpoint.port,
+                    ssl=_ANY_CERTIFICATE if endpoint.tls else None,
+                    server_hostname=endpoint.host if endpoint.tls else None,
+                )
+        except ssl.SSLError:
+            raise answers.no_tls(route.target) from None
         except OSError:
             raise answers.port_not_open(route.target) from None
         if upstream.usable:

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-from berm.gateway.heads import Header, end_to_end, find, request_head
+from berm.gateway.heads import Header, end_to_end, find, request_head, with_host
 from berm.gateway.upstream import Upstream
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -29,9 +29,11 @@ class Request:
         self._limit: int | None = None
         self._settled = asyncio.Event()
 
-    def head(self) -> bytes:
-        """The head that goes to the sandbox."""
+    def head(self, host: bytes = b"") -> bytes:
+        """The head that goes to the sandbox, with another Host if one is given."""
         kept = [header for header in end_to_end(self._scope["headers"]) if header[0] != b"expect"]
+        if host:
+            kept = with_host(kept, host)
         if self._chunked:
             kept.append((b"transfer-encoding", b"chunked"))
         return request_head(self.method, _path(self._scope), kept)

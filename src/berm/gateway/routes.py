@@ -6,34 +6,43 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl
 
+from berm import ids
 from berm.errors import BermError
 from berm.gateway import answers, hosts
 from berm.gateway.heads import Headers, text
 from berm.gateway.hosts import Target
-from berm.models import AGENT_PORT, Endpoint
+from berm.models import AGENT_PORT, Endpoint, Ingress, State
 
 CONTROL_ROUTES = frozenset({"/init", "/freeze", "/unfreeze", "/collapse", "/fsfreeze", "/fsthaw"})
 """Routes of the agent that are for the server alone."""
 
+TRAFFIC_TOKEN = b"e2b-traffic-access-token"
+"""The header in which requests carry the token of a sandbox whose ports are not public."""
 
+_ACCESS_TOKEN = b"x-access-token"
 _FILES = "/files"
 """The agent's route that signed links lead to."""
 
 
 class Resolver(Protocol):
-    """Knows where the sandboxes are."""
+    """Knows the sandboxes. All but `wake` is asked for every request, and answered from memory."""
 
     def resolve(self, sandbox_id: str, port: int) -> Endpoint | None:
-        """Where to connect for a port of a sandbox, None if the sandbox is not running.
-
-        Called for every request: answers from memory.
-        """
+        """Where to connect for a port of a sandbox, None if the sandbox is not running."""
         ...
 
-    async def wake(self, sandbox_id: str, port: int, headers: Headers) -> bool:
-        """Resume a paused sandbox for a request with these headers; whether it runs then.
+    def ingress(self, sandbox_id: str) -> Ingress | None:
+        """How requests reach a sandbox, running or paused; None if there is none."""
+        ...
 
-        Called where `resolve` knows nothing. Raises BermError if it was to be resumed and could not be.
+    def is_access_token(self, sandbox_id: str, given: str) -> bool:
+        """Whether a sandbox, running or paused, has this token for its agent, or needs none."""
+        ...
+
+    async def wake(self, sandbox_id: str) -> State | None:
+        """Resume a paused sandbox if requests may do that.
+
+        Returns the state it is in then; None if there is none. Raises BermError if it could not be.
         """
         ...
 
@@ -48,6 +57,8 @@ class Route:
 
     target: Target
     endpoint: Endpoint
+    host: bytes = b""
+    """The Host that the sandbox is to see; empty leaves the client's."""
 
 
 class Router:
@@ -56,28 +67,21 @@ class Router:
         self._domain = domain
 
     async def route(self, headers: Headers, path: str) -> Route | None:
-        """Where a request goes, None if to the API; `path` is percent-decoded. Raises RefusalError.
-
-        A sandbox that is paused and wakes up by requests is resumed first.
-        """
+        """Where a request goes, None if to the API; `path` is percent-decoded. Raises RefusalError."""
         target = self._target(headers)
         if target is None:
             return None
-        if target.port == AGENT_PORT and posixpath.normpath("/" + path.lstrip("/")) in CONTROL_ROUTES:
-            raise answers.control_route(target, path)
-        endpoint = self._resolver.resolve(target.sandbox_id, target.port)
-        endpoint = endpoint or await self._woken(target, headers)
-        return Route(target, endpoint)
-
-    async def _woken(self, target: Target, headers: Headers) -> Endpoint:
-        try:
-            woken = await self._resolver.wake(target.sandbox_id, target.port, headers)
-        except BermError as error:
-            raise answers.not_resumed(target, str(error)) from error
-        endpoint = self._resolver.resolve(target.sandbox_id, target.port) if woken else None
-        if endpoint is None:
+        ingress = self._resolver.ingress(target.sandbox_id)
+        if ingress is None:
             raise answers.sandbox_not_found(target)
-        return endpoint
+        host = b""
+        if target.port == AGENT_PORT:
+            _check_path(target, path)
+        else:
+            _check_token(target, ingress, headers)
+            host = ingress.mask_host.replace("${PORT}", str(target.port)).encode()
+        endpoint = self._resolver.resolve(target.sandbox_id, target.port)
+        return Route(target, endpoint or await self._woken(target, headers), host)
 
     def linked(self, method: str, path: str, query_string: bytes) -> Route | None:
         """Where a signed link goes that names no sandbox, None if it is none. Raises RefusalError."""
@@ -90,6 +94,19 @@ class Router:
             raise answers.unknown_signer()
         return Route(Target(sandbox_id, AGENT_PORT), endpoint)
 
+    async def _woken(self, target: Target, headers: Headers) -> Endpoint:
+        """Where to connect after a request has woken a sandbox that did not run."""
+        token = text(headers, _ACCESS_TOKEN) or ""
+        may = target.port != AGENT_PORT or self._resolver.is_access_token(target.sandbox_id, token)
+        try:
+            state = await self._resolver.wake(target.sandbox_id) if may else State.PAUSED
+        except BermError as error:
+            raise answers.not_resumed(target, str(error)) from error
+        endpoint = self._resolver.resolve(target.sandbox_id, target.port)
+        if endpoint is None:
+            raise answers.paused(target) if state is State.PAUSED else answers.sandbox_not_found(target)
+        return endpoint
+
     def _target(self, headers: Headers) -> Target | None:
         host = text(headers, b"host") or ""
         sandbox_id = text(headers, b"e2b-sandbox-id")
@@ -98,3 +115,18 @@ class Router:
             return hosts.target(host, sandbox_id, port, self._domain)
         except BermError as error:
             raise answers.bad_request(str(error)) from None
+
+
+def _check_path(target: Target, path: str) -> None:
+    if posixpath.normpath("/" + path.lstrip("/")) in CONTROL_ROUTES:
+        raise answers.control_route(target, path)
+
+
+def _check_token(target: Target, ingress: Ingress, headers: Headers) -> None:
+    if ingress.traffic_token is None:
+        return
+    given = text(headers, TRAFFIC_TOKEN)
+    if given is None:
+        raise answers.no_traffic_token(target)
+    if not ids.same_secret(given, ingress.traffic_token):
+        raise answers.wrong_traffic_token(target)

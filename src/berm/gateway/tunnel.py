@@ -6,14 +6,14 @@ requests, as RFC 9110 7.8 lets a server do.
 
 import asyncio
 import urllib.parse
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import cast
 
 import httptools
 
 from berm.gateway import answers
 from berm.gateway.answers import RefusalError
-from berm.gateway.heads import Header, Headers, end_to_end, response_head
+from berm.gateway.heads import Header, Headers, end_to_end, request_head, response_head, with_host
 from berm.gateway.pool import Pool
 from berm.gateway.response import BadResponseError, Response
 from berm.gateway.routes import Route, Router
@@ -29,11 +29,16 @@ class Handshake:
     def __init__(self, head: bytes) -> None:
         first, *lines = head[:-4].split(b"\r\n")
         method, url, _ = first.split(b" ")
+        path, query = _parsed(url)
         self.headers: Headers = [_header(line) for line in lines]
         if method != b"GET" or self._has_body():
             raise answers.bad_request("a WebSocket is opened by a GET without a body")
-        self.path = _path(url)
-        self.head = head
+        self.path = urllib.parse.unquote(path.decode())
+        self._target = b"%b?%b" % (path, query) if query else path
+
+    def head(self, host: bytes = b"") -> bytes:
+        """The head that goes to the sandbox, with another Host if one is given."""
+        return request_head("GET", self._target, with_host(self.headers, host) if host else self.headers)
 
     def _has_body(self) -> bool:
         return any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
@@ -97,7 +102,7 @@ class Tunnel(asyncio.Protocol):
         with ExitStack() as stack:
             upstream = await self._pool.connect(route)
             stack.callback(upstream.abort)
-            upstream.begin(response, handshake.head)
+            upstream.begin(response, handshake.head(route.host))
             await self._head(upstream, response, route)
             if response.status == 101:
                 stack.pop_all()
@@ -135,11 +140,10 @@ def _header(line: bytes) -> Header:
     return name, value
 
 
-def _path(url: bytes) -> str:
-    try:
-        path: bytes | None = httptools.parse_url(url).path
-    except httptools.HttpParserError:
-        path = None
-    if path is None:
-        raise answers.bad_request("the request target is not a path or a URL")
-    return urllib.parse.unquote(path.decode())
+def _parsed(url: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request target, which may be a whole URL."""
+    with suppress(httptools.HttpParserError):
+        parsed = httptools.parse_url(url)
+        if parsed.path is not None:
+            return parsed.path, parsed.query or b""
+    raise answers.bad_request("the request target is not a path or a URL")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, insert, or_, select, update
 
-from berm.models import Boot, Lifecycle, OnTimeout, Paused, Resources, Sandbox, State
+from berm.models import Boot, Ingress, Lifecycle, OnTimeout, Paused, Resources, Sandbox, State
 from berm.store import paging
 from berm.store.schema import sandboxes as table
 from berm.store.schema import templates
@@ -51,14 +51,6 @@ class Expired:
     """The earliest end of the others."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dormant:
-    """A paused sandbox that wakes up when it is asked for something."""
-
-    sandbox_id: str
-    access_token: str | None
-
-
 def add(connection: Connection, sandbox: Sandbox, once: Once | None = None) -> None:
     """Record a sandbox that has started, and that its template was used."""
     connection.execute(insert(table), _values(sandbox, once))
@@ -80,10 +72,10 @@ def find_any(connection: Connection, sandbox_id: str) -> Sandbox | None:
     return _sandbox(row) if row else None
 
 
-def tokens(connection: Connection, now: datetime) -> dict[str, str | None]:
-    """The access token of every live sandbox, of all teams."""
-    rows = connection.execute(select(table.c.sandbox_id, table.c.access_token).where(_live(now)))
-    return {row.sandbox_id: row.access_token for row in rows}
+def ingresses(connection: Connection, now: datetime) -> dict[str, tuple[Ingress, str | None]]:
+    """How requests reach every live sandbox, of all teams, and its access token."""
+    rows = connection.execute(select(table).where(_live(now)))
+    return {row.sandbox_id: (_ingress(row), row.access_token) for row in rows}
 
 
 def all_live(connection: Connection, now: datetime) -> set[str]:
@@ -138,11 +130,11 @@ def resume(connection: Connection, sandbox_id: str, end_at: datetime) -> Sandbox
     return _sandbox(row) if row else None
 
 
-def dormant(connection: Connection) -> list[Dormant]:
+def dormant(connection: Connection) -> set[str]:
     """The paused sandboxes of all teams that wake up by themselves: only their processes can."""
     wanted = and_(table.c.state == State.PAUSED, table.c.auto_resume, table.c.keeps_memory)
-    rows = connection.execute(select(table).where(wanted, table.c.ended_at.is_(None)))
-    return [Dormant(row.sandbox_id, row.access_token) for row in rows]
+    found = select(table.c.sandbox_id).where(wanted, table.c.ended_at.is_(None))
+    return set(connection.execute(found).scalars())
 
 
 def end_own(connection: Connection, team_id: str, sandbox_id: str, now: datetime) -> bool:
@@ -269,6 +261,9 @@ def _values(sandbox: Sandbox, once: Once | None) -> dict[str, object]:
         "lifetime": sandbox.lifetime,
         "generation": sandbox.generation,
         "keeps_memory": sandbox.keeps_memory,
+        "traffic_token": sandbox.ingress.traffic_token,
+        "mask_host": sandbox.ingress.mask_host,
+        "https_ports": list(sandbox.ingress.https_ports),
     }
 
 
@@ -292,4 +287,9 @@ def _sandbox(row: Row[Any]) -> Sandbox:
         lifetime=row.lifetime,
         generation=row.generation,
         keeps_memory=row.keeps_memory,
+        ingress=_ingress(row),
     )
+
+
+def _ingress(row: Row[Any]) -> Ingress:
+    return Ingress(row.traffic_token, row.mask_host, tuple(row.https_ports))

@@ -12,9 +12,20 @@ from berm.api.wire.common import Json
 from berm.api.wire.sandboxes import EVERYWHERE
 from berm.control.sandboxes import NewSandbox
 from berm.errors import BermError, Code
-from berm.models import Lifecycle, LogLine, OnTimeout, State
+from berm.models import AGENT_PORT, Ingress, Lifecycle, LogLine, OnTimeout, State
 from berm.observability.logs import at_least, known_level
 from berm.store.sandboxes import Filter
+
+
+def _no_agent_port(port: int) -> int:
+    if port == AGENT_PORT:
+        raise ValueError(f"{AGENT_PORT} is the port of the sandbox's agent, which speaks plain HTTP")
+    return port
+
+
+# What goes into the head of a request unread must not end its line.
+HostMask = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9._:\[\]-]|\$\{PORT\})*$", max_length=255)]
+TlsPort = Annotated[int, Field(ge=1, le=65535), AfterValidator(_no_agent_port)]
 
 
 class Network(Body):
@@ -23,8 +34,8 @@ class Network(Body):
     deny_out: list[str] | None = None
     dns_servers: list[str] | None = None
     egress_proxy: Json | None = None
-    mask_request_host: str | None = None
-    https_ports: list[int] | None = None
+    mask_request_host: HostMask | None = None
+    https_ports: Annotated[list[TlsPort], Field(max_length=100)] | None = None
     rules: Json | None = None
 
 
@@ -89,13 +100,10 @@ class Refresh(Body):
 _NOT_YET: tuple[tuple[str, Callable[[CreateSandbox], object]], ...] = (
     ("volumeMounts", lambda b: b.volume_mounts),
     ("iam.tokens", lambda b: b.iam and b.iam.tokens),
-    ("network.allowPublicTraffic", lambda b: b.network.allow_public_traffic is False),
     ("network.allowOut", lambda b: b.network.allow_out),
     ("network.denyOut", lambda b: set(b.network.deny_out or ()) - {EVERYWHERE}),
     ("network.dnsServers", lambda b: b.network.dns_servers),
     ("network.egressProxy", lambda b: b.network.egress_proxy),
-    ("network.maskRequestHost", lambda b: b.network.mask_request_host),
-    ("network.httpsPorts", lambda b: b.network.https_ports),
     ("network.rules", lambda b: b.network.rules),
 )
 """Wishes that cannot be granted, and when a request has them; others would be ignored without a word."""
@@ -115,7 +123,14 @@ def new_sandbox(body: CreateSandbox) -> NewSandbox:
         secure=not isinstance(body, CreateSandboxV1) or body.secure is not False,
         allow_internet=False if closed else body.allow_internet_access,
         lifecycle=_lifecycle(body),
+        ingress=_ingress(body.network),
+        private=body.network.allow_public_traffic is False,
     )
+
+
+def _ingress(network: Network) -> Ingress:
+    ports = tuple(dict.fromkeys(network.https_ports or ()))
+    return Ingress(mask_host=network.mask_request_host or "", https_ports=ports)
 
 
 def _lifecycle(body: CreateSandbox) -> Lifecycle:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 
 from berm.api.wire.common import Json, instant, printable
-from berm.models import ENVD_VERSION, LogLine, Sandbox, State
+from berm.models import ENVD_VERSION, Ingress, LogLine, Sandbox, State
 from berm.observability.logs import known_level
 
 CLIENT_ID = "berm"
@@ -23,6 +23,7 @@ def sandbox(sandbox: Sandbox, domain: str) -> Json:
         "clientID": CLIENT_ID,
         "envdVersion": ENVD_VERSION,
         **_token(sandbox),
+        **_traffic_token(sandbox),
         "domain": domain,
     }
 
@@ -47,13 +48,12 @@ def listed(sandbox: Sandbox) -> Json:
 
 def detail(sandbox: Sandbox, domain: str) -> Json:
     """`SandboxDetail`."""
-    denied = [EVERYWHERE] if sandbox.allow_internet is False else []
     return {
         **listed(sandbox),
         **_token(sandbox),
         "domain": domain,
         "allowInternetAccess": sandbox.allow_internet,
-        "network": {"allowPublicTraffic": True, "allowOut": [], "denyOut": denied},
+        "network": {**_ingress(sandbox.ingress), **_egress(sandbox)},
         "lifecycle": {
             "onTimeout": sandbox.lifecycle.on_timeout,
             "autoResume": sandbox.lifecycle.auto_resume,
@@ -71,6 +71,24 @@ def _pause(sandbox: Sandbox) -> Json:
 
 def _token(sandbox: Sandbox) -> Json:
     return {"envdAccessToken": sandbox.access_token} if sandbox.access_token else {}
+
+
+def _traffic_token(sandbox: Sandbox) -> Json:
+    token = sandbox.ingress.traffic_token
+    return {"trafficAccessToken": token} if token else {}
+
+
+def _ingress(ingress: Ingress) -> Json:
+    mask, ports = ingress.mask_host, list(ingress.https_ports)
+    return {
+        "allowPublicTraffic": ingress.traffic_token is None,
+        **({"maskRequestHost": mask} if mask else {}),
+        **({"httpsPorts": ports} if ports else {}),
+    }
+
+
+def _egress(sandbox: Sandbox) -> Json:
+    return {"allowOut": [], "denyOut": [EVERYWHERE] if sandbox.allow_internet is False else []}
 
 
 def log_entry(line: LogLine) -> Json:
