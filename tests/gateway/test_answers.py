@@ -1,3 +1,4 @@
+import html
 import json
 
 import pytest
@@ -26,6 +27,14 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
                 "code": 502,
             },
         ),
+        (
+            answers.paused(TARGET),
+            {"sandboxId": TARGET.sandbox_id, "message": "The sandbox was not found", "code": 502},
+        ),
+        (
+            answers.changing(TARGET),
+            {"sandboxId": TARGET.sandbox_id, "message": "The sandbox is changing its state", "code": 409},
+        ),
         (answers.bad_request("no"), {"message": "no", "code": 400}),
     ],
 )
@@ -36,7 +45,7 @@ def test_json_has_the_fields_that_the_sdks_read(refusal: RefusalError, fields: d
 
 
 @pytest.mark.parametrize(
-    ("accept", "html"),
+    ("accept", "is_html"),
     [
         (BROWSER, True),
         ("text/html", True),
@@ -51,10 +60,28 @@ def test_json_has_the_fields_that_the_sdks_read(refusal: RefusalError, fields: d
         ("text/html, application/json", False),
     ],
 )
-def test_html_only_where_it_is_preferred(accept: str, html: bool) -> None:
+def test_html_only_where_it_is_preferred(accept: str, is_html: bool) -> None:
     headers, body = answers.port_not_open(TARGET).render(accept)
-    assert dict(headers)[b"content-type"].startswith(b"text/html") is html
-    assert body.startswith(b"<!doctype html>") is html
+    assert dict(headers)[b"content-type"].startswith(b"text/html") is is_html
+    assert body.startswith(b"<!doctype html>") is is_html
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (answers.port_not_open(TARGET), "bind to 0.0.0.0"),
+        (answers.paused(TARGET), "It is paused"),
+        (answers.sandbox_not_found(TARGET), "It has ended"),
+        (answers.no_traffic_token(TARGET), "trafficAccessToken"),
+        (answers.wrong_traffic_token(TARGET), "trafficAccessToken"),
+    ],
+)
+def test_pages_say_what_to_do(refusal: RefusalError, said: str) -> None:
+    _, body = refusal.render(BROWSER)
+    page = body.decode()
+    assert said in page
+    assert refusal.message in html.unescape(page)
+    assert f"Sandbox {TARGET.sandbox_id}, port {TARGET.port}" in page
 
 
 def test_page_escapes_what_the_client_sent() -> None:

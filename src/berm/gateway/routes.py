@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 from berm import ids
 from berm.errors import BermError
 from berm.gateway import answers, hosts
-from berm.gateway.heads import Headers, text
+from berm.gateway.answers import RefusalError
+from berm.gateway.heads import Headers, find, text
 from berm.gateway.hosts import Target
 from berm.models import AGENT_PORT, Endpoint, Ingress, State
 
@@ -74,14 +75,21 @@ class Router:
         ingress = self._resolver.ingress(target.sandbox_id)
         if ingress is None:
             raise answers.sandbox_not_found(target)
-        host = b""
+        host = b"" if find(headers, b"host") else self._name(target)
         if target.port == AGENT_PORT:
             _check_path(target, path)
         else:
             _check_token(target, ingress, headers)
-            host = ingress.mask_host.replace("${PORT}", str(target.port)).encode()
+            host = ingress.mask_host.replace("${PORT}", str(target.port)).encode() or host
         endpoint = self._resolver.resolve(target.sandbox_id, target.port)
         return Route(target, endpoint or await self._woken(target, headers), host)
+
+    def names_sandbox(self, headers: Headers) -> bool:
+        """Whether a request is for a sandbox, or tries to be."""
+        try:
+            return self._target(headers) is not None
+        except RefusalError:
+            return True
 
     def linked(self, method: str, path: str, query_string: bytes) -> Route | None:
         """Where a signed link goes that names no sandbox, None if it is none. Raises RefusalError."""
@@ -93,6 +101,10 @@ class Router:
         if sandbox_id is None or endpoint is None:
             raise answers.unknown_signer()
         return Route(Target(sandbox_id, AGENT_PORT), endpoint)
+
+    def _name(self, target: Target) -> bytes:
+        """The name of a port, for requests of HTTP/1.0, which may have no Host."""
+        return f"{target.port}-{target.sandbox_id}.{self._domain}".encode()
 
     async def _woken(self, target: Target, headers: Headers) -> Endpoint:
         """Where to connect after a request has woken a sandbox that did not run."""

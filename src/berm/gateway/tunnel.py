@@ -1,7 +1,6 @@
-"""WebSockets to sandboxes: the opening handshake is passed on, then bytes both ways, unread.
+"""WebSockets to sandboxes, and whatever else a connection is upgraded to.
 
-Only `Upgrade: websocket` comes here. Requests to upgrade to anything else are served as plain HTTP
-requests, as RFC 9110 7.8 lets a server do.
+The request that asks for it is passed on, then bytes both ways, unread.
 """
 
 import asyncio
@@ -13,7 +12,7 @@ import httptools
 
 from berm.gateway import answers
 from berm.gateway.answers import RefusalError
-from berm.gateway.heads import Header, Headers, end_to_end, request_head, response_head, with_host
+from berm.gateway.heads import Header, Headers, end_to_end, find, request_head, response_head, with_host
 from berm.gateway.pool import Pool
 from berm.gateway.response import BadResponseError, Response
 from berm.gateway.routes import Route, Router
@@ -24,28 +23,34 @@ _MAX_EARLY = 65536
 
 
 class Handshake:
-    """The request that asks for a WebSocket, from its head as uvicorn writes it anew. Raises RefusalError."""
+    """The request that asks for an upgrade, from its head as uvicorn writes it anew. Raises RefusalError."""
 
     def __init__(self, head: bytes) -> None:
         first, *lines = head[:-4].split(b"\r\n")
         method, url, _ = first.split(b" ")
         path, query = _parsed(url)
         self.headers: Headers = [_header(line) for line in lines]
-        if method != b"GET" or self._has_body():
+        if self._is_websocket() and (method != b"GET" or self._has_body()):
             raise answers.bad_request("a WebSocket is opened by a GET without a body")
+        self.method = method.decode()
         self.path = urllib.parse.unquote(path.decode())
         self._target = b"%b?%b" % (path, query) if query else path
 
     def head(self, host: bytes = b"") -> bytes:
         """The head that goes to the sandbox, with another Host if one is given."""
-        return request_head("GET", self._target, with_host(self.headers, host) if host else self.headers)
+        return request_head(
+            self.method, self._target, with_host(self.headers, host) if host else self.headers
+        )
+
+    def _is_websocket(self) -> bool:
+        return (find(self.headers, b"upgrade") or b"").lower() == b"websocket"
 
     def _has_body(self) -> bool:
         return any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers)
 
 
 class Tunnel(asyncio.Protocol):
-    """The client's side of a WebSocket until it is open; then a Pipe takes its place.
+    """The client's side of an upgraded connection until it is open; then a Pipe takes its place.
 
     Nothing of the client's reaches the sandbox before the sandbox has answered 101: a sandbox that
     declines would read it as further requests, and those have not been routed.
@@ -98,7 +103,7 @@ class Tunnel(asyncio.Protocol):
         return route
 
     async def _connect(self, handshake: Handshake, route: Route) -> None:
-        response = Response("GET", upgrade=True)
+        response = Response(handshake.method, upgrade=True)
         with ExitStack() as stack:
             upstream = await self._pool.connect(route)
             stack.callback(upstream.abort)
