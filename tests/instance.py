@@ -16,6 +16,7 @@ from typing import Any
 
 from berm.launcher import cgroup
 from berm.node.daemon import instance
+from tests.certificates import Authority
 
 BERM = str(Path(sys.executable).with_name("berm"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -114,3 +115,31 @@ def running(home: Path, number: int, **settings: str) -> Iterator[Instance]:
         yield berm
     finally:
         berm.berm("down", "--kill")
+
+
+@contextmanager
+def over_tls(berm: Instance, directory: Path) -> Iterator[dict[str, str]]:
+    """A running berm with a TLS port as well; yields what a client elsewhere would set, and `CA`.
+
+    The names of its sandboxes end in berm.localhost, which libnss-myhostname resolves.
+    """
+    authority = Authority.make(directory)
+    issued = authority.issue("front", "berm.localhost", "*.berm.localhost")
+    port = free_port()
+    settings = {
+        "BERM_DOMAIN": "berm.localhost",
+        "BERM_TLS_CERT": str(issued.chain),
+        "BERM_TLS_KEY": str(issued.key),
+        "BERM_TLS_PORT": str(port),
+    }
+    berm.berm("down")
+    try:
+        Instance(berm.home, {**berm.env, **settings}).berm("up")
+        yield {
+            "E2B_DOMAIN": f"berm.localhost:{port}",
+            "E2B_API_KEY": berm.key,
+            "CA": str(authority.certificate),
+        }
+    finally:
+        berm.berm("down")
+        berm.berm("up")

@@ -29,6 +29,10 @@ SETTINGS = (
     Setting("host", str, "127.0.0.1", "Address the server listens on."),
     Setting("port", int, "49980", "Port the server listens on; API and sandbox traffic share it."),
     Setting("domain", str, "", "Domain of sandbox host names; empty means localhost:PORT."),
+    Setting("tls_cert", str, "", "Certificate chain in PEM; with it TLS is spoken on a second port."),
+    Setting("tls_key", str, "", "Private key of the certificate, in PEM."),
+    Setting("tls_host", str, "", "Address of the TLS port; empty means that of BERM_HOST."),
+    Setting("tls_port", int, "49443", "Port on which the server speaks TLS, if it has a certificate."),
     Setting("database_url", str, "", "SQLAlchemy URL; empty means SQLite in the state directory."),
     Setting("base_image", str, "e2bdev/base:latest", "Image that the base template is pulled from."),
     Setting("debian_mirror", str, "", "Debian mirror for bootstrapping; empty means the host's own sources."),
@@ -50,6 +54,9 @@ SETTINGS = (
 )
 
 
+_HTTPS = 443
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """What the operator wants; one field for each row of SETTINGS."""
@@ -58,6 +65,10 @@ class Config:
     host: str
     port: int
     domain: str
+    tls_cert: str
+    tls_key: str
+    tls_host: str
+    tls_port: int
     database_url: str
     base_image: str
     debian_mirror: str
@@ -79,7 +90,16 @@ class Config:
 
     @property
     def public_domain(self) -> str:
-        return self.domain or f"localhost:{self.port}"
+        """What sandbox host names end in, with the port if it is not the usual one."""
+        if not self.tls or ":" in self.domain:
+            return self.domain or f"localhost:{self.port}"
+        name = self.domain or "localhost"
+        return name if self.tls_port == _HTTPS else f"{name}:{self.tls_port}"
+
+    @property
+    def tls(self) -> bool:
+        """Whether there is a TLS port."""
+        return bool(self.tls_cert or self.tls_key)
 
     @property
     def database(self) -> str:

@@ -25,7 +25,8 @@ from berm.control.base import begin_base, make_base
 from berm.control.control import Control
 from berm.errors import BermError, Code
 from berm.gateway.app import Gateway
-from berm.gateway.server import uvicorn_config
+from berm.gateway.certificate import Certificate
+from berm.gateway.server import add_tls, uvicorn_config
 from berm.models import Endpoint, Ingress, State
 from berm.node import daemon
 from berm.node.local import LocalNode
@@ -76,14 +77,17 @@ async def serve(config: Config, ready: Callable[[], None]) -> None:
     """Serve until told to stop. Raises BermError when another server has the state directory or the port."""
     config.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.home.chmod(0o700)
-    with _locked(config), _listening(config) as listener:
+    with _locked(config), _listening(config) as listener, _tls(config) as tls:
         async with _control(config) as (control, node):
             gateway = Gateway(create_app(control, config), _Resolver(control), config.public_domain)
             server = _Server(uvicorn_config(gateway, host=config.host, port=config.port))
             server.listening = lambda: _listens(config, ready)
+            server.tls = tls
             team = await control.keys.first_team()
             build = await begin_base(control.workshop.node, control.templates, team.team_id)
             tasks = [asyncio.ensure_future(_follow(node, gateway))]
+            if tls is not None:
+                tasks.append(asyncio.ensure_future(tls.certificate.follow()))
             if build is not None:
                 tasks.append(asyncio.ensure_future(_base(control, build)))
             try:
@@ -143,8 +147,17 @@ class _Resolver:
         return self.control.sandboxes.signer(method, query)
 
 
+@dataclass(frozen=True, slots=True)
+class _Tls:
+    """The TLS port."""
+
+    listener: socket.socket
+    certificate: Certificate
+
+
 class _Server(uvicorn.Server):
     listening: Callable[[], None]
+    tls: _Tls | None = None
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -156,6 +169,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.tls is not None:
+            await add_tls(self, self.tls.listener, self.tls.certificate.context)
         self.listening()
 
 
@@ -185,18 +200,32 @@ def _locked(config: Config) -> Iterator[None]:
                 Path(config.run_dir / "server.json").unlink()
 
 
+def _listening(config: Config) -> socket.socket:
+    return _listener(config.host, config.port, "BERM_PORT or BERM_HOST")
+
+
 @contextmanager
-def _listening(config: Config) -> Iterator[socket.socket]:
+def _tls(config: Config) -> Iterator[_Tls | None]:
+    if not config.tls:
+        yield None
+        return
+    certificate = Certificate(Path(config.tls_cert), Path(config.tls_key))
+    certificate.load()
+    with _listener(
+        config.tls_host or config.host, config.tls_port, "BERM_TLS_PORT or BERM_TLS_HOST"
+    ) as listener:
+        yield _Tls(listener, certificate)
+
+
+def _listener(host: str, port: int, settings: str) -> socket.socket:
     try:
-        listener = socket.create_server((config.host, config.port), backlog=_BACKLOG)
+        return socket.create_server((host, port), backlog=_BACKLOG)
     except OSError as failure:
         raise BermError(
             Code.CONFLICT,
-            f"cannot listen on {config.host}:{config.port}: {failure.strerror}",
-            "set BERM_PORT or BERM_HOST to an address that is free",
+            f"cannot listen on {host}:{port}: {failure.strerror}",
+            f"set {settings} to an address that is free",
         ) from None
-    with listener:
-        yield listener
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """The gateway under uvicorn: one listener for HTTP and WebSockets."""
 
+import asyncio
+import socket
+import ssl
 from typing import Any
 
 import uvicorn
@@ -25,6 +28,17 @@ def tunnel_class(gateway: Gateway) -> type[Tunnel]:
             super().__init__(gateway.router, gateway.pool)
 
     return GatewayTunnel
+
+
+async def add_tls(server: uvicorn.Server, listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Let a server that has started take connections over TLS, too; it ends them when it stops."""
+    config = server.config
+
+    def protocol() -> asyncio.Protocol:
+        return HttpProtocol(config, server.server_state, server.lifespan.state)
+
+    loop = asyncio.get_running_loop()
+    server.servers.append(await loop.create_server(protocol, sock=listener, ssl=context))
 
 
 def uvicorn_config(gateway: Gateway, *, host: str, port: int) -> uvicorn.Config:
