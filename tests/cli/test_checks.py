@@ -29,7 +29,7 @@ def host(tmp_path: Path) -> Host:
         root=tmp_path / "root",
         uid=0,
         python="3.12.1",
-        run=lambda command: command == ["nft", "list", "tables"],
+        run=lambda command: command[0] in ("nft", "timeout"),
         which=lambda name: f"/usr/bin/{name}",
     )
 
@@ -100,6 +100,29 @@ def test_what_the_machine_is_and_has(
     host: Host, change: Callable[[Host], Host], name: str, level: Level
 ) -> None:
     assert found(change(host), name).level is level
+
+
+@pytest.mark.parametrize(
+    ("domain", "name"),
+    [("localhost:49980", "8000-sandbox.localhost"), ("a.example", "8000-sandbox.a.example")],
+)
+def test_names_of_sandboxes_are_resolved(host: Host, domain: str, name: str) -> None:
+    asked: list[Sequence[str]] = []
+
+    def run(command: Sequence[str]) -> bool:
+        asked.append(command)
+        return False
+
+    check = found(replace(host, domain=domain, run=run), "names")
+    assert (check.level, check.found) == (Level.WARN, f"{name} does not resolve")
+    assert "libnss-myhostname" in check.fix
+    assert ["timeout", "3", "getent", "ahosts", name] in asked
+
+
+def test_a_name_is_looked_up_for_real() -> None:
+    look = ["timeout", "3", "getent", "ahosts"]
+    assert succeeds([*look, "localhost"])
+    assert not succeeds([*look, "no-such-name.invalid"])
 
 
 def test_every_requirement_is_told_apart_and_says_what_to_do() -> None:

@@ -25,4 +25,5 @@ def test_up_refuses_a_machine_that_lacks_something(berm: Berm) -> None:
     assert done.returncode == 78
     lines = done.stderr.decode().splitlines()
     assert any(line.startswith("nft: found not found") for line in lines)
+    assert any(line.startswith("names: found 8000-sandbox.localhost does not resolve") for line in lines)
     assert lines[-1] == "hint: `berm doctor` shows every requirement"

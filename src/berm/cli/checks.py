@@ -53,6 +53,8 @@ class Host:
     """The machine as the probes see it."""
 
     home: Path
+    domain: str = "localhost"
+    """Of the names of sandboxes, with or without a port."""
     root: Path = Path("/")
     uid: int = field(default_factory=os.geteuid)
     python: str = field(default_factory=platform.python_version)
@@ -141,6 +143,13 @@ def _storage(host: Host) -> Finding:
     return Finding(f"no {' and no '.join(lacking)}" if lacking else "present", not lacking)
 
 
+def _names(host: Host) -> Finding:
+    name = f"8000-sandbox.{host.domain.partition(':')[0]}"
+    # A name server that does not answer would be waited for.
+    met = host.run(["timeout", "3", "getent", "ahosts", name])
+    return Finding("resolve" if met else f"{name} does not resolve", met)
+
+
 def _forwarding(host: Host) -> Finding:
     text = host.read("proc/sys/net/ipv4/ip_forward").strip()
     return Finding(text or "unknown", text == "1")
@@ -170,6 +179,9 @@ def _program_row(name: str, package: str, purpose: str, missing: Level) -> Requi
     return Requirement(name, purpose, partial(_program, name=name), f"apt-get install {package}", missing)
 
 
+NAMES = "names"
+"""The check that is told when a server starts, as nothing else would show it."""
+
 REQUIREMENTS = (
     Requirement("user", "root", _root, "run it as root, as with sudo"),
     Requirement(
@@ -191,6 +203,13 @@ REQUIREMENTS = (
         "storage", "loop devices, btrfs", _storage, "without them sandboxes have no disk limits", Level.WARN
     ),
     Requirement("ip_forward", "1", _forwarding, "nothing to do: `berm up` sets it", Level.WARN),
+    Requirement(
+        NAMES,
+        "of sandboxes resolve",
+        _names,
+        "apt-get install libnss-myhostname; for a domain of your own, a wildcard in its DNS",
+        Level.WARN,
+    ),
     _program_row("nft", "nftables", "network rules", Level.FAIL),
     _program_row("ip", "iproute2", "looking at networks", Level.WARN),
     _program_row("skopeo", "skopeo", "pulling images", Level.WARN),

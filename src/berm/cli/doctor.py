@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from berm.cli import output
-from berm.cli.checks import Host, Level, run_checks
+from berm.cli.checks import NAMES, Host, Level, run_checks
 from berm.cli.target import target
 from berm.errors import BermError, Code
 
@@ -21,7 +21,8 @@ def doctor(
       berm doctor
       berm doctor --json
     """
-    checks = run_checks(Host(home=target(ctx).config.home))
+    config = target(ctx).config
+    checks = run_checks(Host(home=config.home, domain=config.public_domain))
     if as_json:
         output.as_json([asdict(check) for check in checks])
     else:
@@ -34,9 +35,14 @@ def doctor(
 
 
 def require(host: Host) -> None:
-    """Raises BermError NOT_OFFERED when this machine cannot run sandboxes, after a line for each reason."""
-    failed = [check for check in run_checks(host) if check.level is Level.FAIL]
-    for check in failed:
+    """Raises BermError NOT_OFFERED when this machine cannot run sandboxes, after a line for each reason.
+
+    A line tells of names that do not resolve, too.
+    """
+    checks = run_checks(host)
+    failed = [check for check in checks if check.level is Level.FAIL]
+    unresolved = [check for check in checks if check.name == NAMES and check.level is Level.WARN]
+    for check in (*failed, *unresolved):
         output.note(f"{check.name}: found {check.found}, wanted {check.wanted}; {check.fix}")
     if failed:
         raise BermError(

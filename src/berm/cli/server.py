@@ -40,7 +40,7 @@ def up(
     settings = target(ctx).config
     record = daemon.running(settings)
     if record is None:
-        require(Host(home=settings.home))
+        require(Host(home=settings.home, domain=settings.public_domain))
         if foreground:
             daemon.replace()
         record = daemon.start(settings)
