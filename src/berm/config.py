@@ -33,6 +33,11 @@ SETTINGS = (
     Setting("tls_key", str, "", "Private key of the certificate, in PEM."),
     Setting("tls_host", str, "", "Address of the TLS port; empty means that of BERM_HOST."),
     Setting("tls_port", int, "49443", "Port on which the server speaks TLS, if it has a certificate."),
+    Setting(
+        "acme_authority", str, "", "URL of the ACME directory that a certificate for BERM_DOMAIN comes from."
+    ),
+    Setting("acme_email", str, "", "Where that authority writes to; its terms are agreed to."),
+    Setting("acme_hook", str, "", "Program that sets and removes TXT records for it."),
     Setting("database_url", str, "", "SQLAlchemy URL; empty means SQLite in the state directory."),
     Setting("base_image", str, "e2bdev/base:latest", "Image that the base template is pulled from."),
     Setting("debian_mirror", str, "", "Debian mirror for bootstrapping; empty means the host's own sources."),
@@ -69,6 +74,9 @@ class Config:
     tls_key: str
     tls_host: str
     tls_port: int
+    acme_authority: str
+    acme_email: str
+    acme_hook: str
     database_url: str
     base_image: str
     debian_mirror: str
@@ -99,7 +107,12 @@ class Config:
     @property
     def tls(self) -> bool:
         """Whether there is a TLS port."""
-        return bool(self.tls_cert or self.tls_key)
+        return bool(self.tls_cert or self.tls_key or self.acme_authority)
+
+    @property
+    def tls_dir(self) -> Path:
+        """A certificate from an ACME authority, its key, and the account's."""
+        return self.home / "tls"
 
     @property
     def database(self) -> str:

@@ -26,6 +26,7 @@ from berm.control.control import Control
 from berm.errors import BermError, Code
 from berm.gateway.app import Gateway
 from berm.gateway.certificate import Certificate
+from berm.gateway.renewal import Order, keep
 from berm.gateway.server import add_tls, uvicorn_config
 from berm.models import Endpoint, Ingress, State
 from berm.node import daemon
@@ -88,6 +89,8 @@ async def serve(config: Config, ready: Callable[[], None]) -> None:
             tasks = [asyncio.ensure_future(_follow(node, gateway))]
             if tls is not None:
                 tasks.append(asyncio.ensure_future(tls.certificate.follow()))
+            if tls is not None and tls.order is not None:
+                tasks.append(asyncio.ensure_future(keep(tls.order)))
             if build is not None:
                 tasks.append(asyncio.ensure_future(_base(control, build)))
             try:
@@ -153,6 +156,7 @@ class _Tls:
 
     listener: socket.socket
     certificate: Certificate
+    order: Order | None
 
 
 class _Server(uvicorn.Server):
@@ -209,12 +213,39 @@ def _tls(config: Config) -> Iterator[_Tls | None]:
     if not config.tls:
         yield None
         return
-    certificate = Certificate(Path(config.tls_cert), Path(config.tls_key))
-    certificate.load()
+    order = _order(config)
+    certificate = _certificate(config, order)
     with _listener(
         config.tls_host or config.host, config.tls_port, "BERM_TLS_PORT or BERM_TLS_HOST"
     ) as listener:
-        yield _Tls(listener, certificate)
+        yield _Tls(listener, certificate, order)
+
+
+def _order(config: Config) -> Order | None:
+    """What is obtained from an ACME authority, if anything is."""
+    if not config.acme_authority:
+        return None
+    if config.tls_cert or config.tls_key:
+        raise BermError(
+            Code.INVALID_ARGUMENT,
+            "BERM_TLS_CERT or BERM_TLS_KEY is set, and BERM_ACME_AUTHORITY as well",
+            "unset either: a certificate comes from files or from an authority",
+        )
+    domain = config.domain.partition(":")[0]
+    order = Order(config.acme_authority, config.acme_email, config.acme_hook, domain, config.tls_dir)
+    order.check()
+    return order
+
+
+def _certificate(config: Config, order: Order | None) -> Certificate:
+    if order is None:
+        certificate = Certificate(Path(config.tls_cert), Path(config.tls_key))
+        certificate.load()
+        return certificate
+    certificate = Certificate(order.chain, order.key)
+    if order.chain.exists():
+        certificate.look()
+    return certificate
 
 
 def _listener(host: str, port: int, settings: str) -> socket.socket:
