@@ -39,6 +39,9 @@ SETTINGS = (
     Setting("acme_email", str, "", "Where that authority writes to; its terms are agreed to."),
     Setting("acme_hook", str, "", "Program that sets and removes TXT records for it."),
     Setting("database_url", str, "", "SQLAlchemy URL; empty means SQLite in the state directory."),
+    Setting(
+        "secrets_key", str, "", "File with the key of stored secrets; empty means one in the state directory."
+    ),
     Setting("base_image", str, "e2bdev/base:latest", "Image that the base template is pulled from."),
     Setting("debian_mirror", str, "", "Debian mirror for bootstrapping; empty means the host's own sources."),
     Setting("pool_gb", int, "64", "Largest size of the storage pool image, in GiB; it is sparse."),
@@ -78,6 +81,7 @@ class Config:
     acme_email: str
     acme_hook: str
     database_url: str
+    secrets_key: str
     base_image: str
     debian_mirror: str
     pool_gb: int
@@ -136,6 +140,11 @@ class Config:
     def key_file(self) -> Path:
         """The first API key, readable by root only; `berm env` prints it."""
         return self.home / "key"
+
+    @property
+    def secrets_key_file(self) -> Path:
+        """The key that stored secrets are sealed with, readable by root only."""
+        return Path(self.secrets_key) if self.secrets_key else self.home / "secrets.key"
 
     @property
     def url(self) -> str:

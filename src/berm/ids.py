@@ -39,6 +39,11 @@ def build_id() -> str:
     return str(uuid.uuid4())
 
 
+def secret_id() -> str:
+    """A new id of a secret; no name of one begins like it."""
+    return "sec_" + _random(20)
+
+
 def api_key() -> str:
     """A new API key in the form that every SDK accepts: `e2b_` and 40 hex digits."""
     return "e2b_" + secrets.token_hex(20)

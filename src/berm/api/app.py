@@ -11,6 +11,7 @@ from berm.api import (
     metrics,
     plans,
     sandboxes,
+    secrets,
     snapshots,
     tags,
     templates,
@@ -49,6 +50,7 @@ def create_app(control: Control, config: Config) -> FastAPI:
         uploads,
         templates,
         keys,
+        secrets,
         metrics,
     ):
         app.include_router(module.router)

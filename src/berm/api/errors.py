@@ -34,7 +34,7 @@ RETRY_AFTER = {429: 1, 503: 2}
 """Seconds after which a client may try again."""
 
 _LONGEST_ECHO = 100
-_SECRET = frozenset(("auth", "fromImageRegistry", "secrets"))
+_SECRET = frozenset(("auth", "fromImageRegistry", "secrets", "value"))
 """Fields whose content is not echoed, as errors end up in logs of clients."""
 
 log = logging.getLogger(__name__)

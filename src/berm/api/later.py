@@ -33,11 +33,6 @@ CALLS = (
     ("POST", "/volumes", NOT_YET),
     ("GET", "/volumes/{id}", NOT_YET),
     ("DELETE", "/volumes/{id}", NOT_YET),
-    ("GET", "/secrets", NOT_YET),
-    ("POST", "/secrets", NOT_YET),
-    ("GET", "/secrets/{id}", NOT_YET),
-    ("POST", "/secrets/{id}", NOT_YET),
-    ("DELETE", "/secrets/{id}", NOT_YET),
 )
 """Method and path of each, and what is said of it; a call that becomes offered is taken off this list."""
 

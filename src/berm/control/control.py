@@ -14,6 +14,7 @@ from berm.control.pauses import Pauses
 from berm.control.products import Products
 from berm.control.reconcile import Reconciler
 from berm.control.sandboxes import Sandboxes
+from berm.control.secrets import Secrets
 from berm.control.snapshots import Snapshots
 from berm.control.templates import Templates
 from berm.control.usage import Sampler
@@ -30,6 +31,7 @@ class Control:
     config: Config
     database: Database
     keys: Keys
+    secrets: Secrets
     templates: Templates
     history: History
     builds: Builds
@@ -64,6 +66,7 @@ class Control:
             config=config,
             database=database,
             keys=Keys(database),
+            secrets=Secrets(database),
             templates=templates,
             history=History(database),
             products=Products(workshop, config.home / "work"),
@@ -81,6 +84,7 @@ class Control:
         """Open the database and agree with the node, which must have been started."""
         await self.database.start()
         await self.keys.start(self.config.key_file)
+        await self.secrets.start(self.config.secrets_key_file)
         await self.reconciler.start()
         await self.pauses.start()
         await self.sandboxes.start()

@@ -1,6 +1,5 @@
 """Teams and API keys: who is asking."""
 
-import os
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,6 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from berm import ids
+from berm.control import private
 from berm.control.states import now
 from berm.control.tasks import Tasks
 from berm.errors import BermError, Code
@@ -130,7 +130,7 @@ def _prepare(connection: Connection, key_file: Path) -> None:
     if not key_file.exists() or not store.any_key(connection):
         made = _mint(team.team_id, "first key")
         store.add(connection, made.key, ids.digest(made.secret))
-        _write_private(key_file, made.secret)
+        private.write(key_file, made.secret)
 
 
 def _add_first_team(connection: Connection) -> Team:
@@ -155,11 +155,3 @@ def _mint(team_id: str, name: str) -> NewKey:
 
 def _no_key(key_id: str) -> BermError:
     return BermError(Code.NOT_FOUND, f"API key {key_id!r} not found", "GET /api-keys lists the ids")
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text + "\n")
-    part.replace(path)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -51,6 +52,10 @@ teams = Table(
     Column("team_id", String, primary_key=True),
     Column("name", String, nullable=False),
     Column("created_at", Instant, nullable=False),
+    # Limits of its own; without one the server's default holds.
+    Column("max_sandboxes", Integer),
+    Column("creation_rate", Integer),
+    Column("max_timeout", Integer),
 )
 
 api_keys = Table(
@@ -65,6 +70,23 @@ api_keys = Table(
     Column("length", Integer, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("last_used", Instant),
+    Column("kind", String, nullable=False, server_default="api_key"),
+)
+
+# What is sealed is the value of the current version, under the key of that name, which is in no database.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("secret_id", String, primary_key=True),
+    Column("team_id", ForeignKey("teams.team_id", ondelete="CASCADE"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed_by", String, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    UniqueConstraint("team_id", "name"),
 )
 
 templates = Table(
