@@ -54,8 +54,7 @@ class Served:
         return self.call(self._other_team())
 
     async def _other_team(self) -> str:
-        team = Team(str(uuid.uuid4()), "other", datetime.now(UTC))
-        await self.control.database.run(keys.add_team, team)
+        team = await add_team(self.control)
         return (await self.control.keys.create(team.team_id, "key")).secret
 
     def close(self) -> None:
@@ -84,6 +83,13 @@ class Served:
             await self._serving
         server.force_exit = True
         await server.shutdown([listener])
+
+
+async def add_team(control: Control) -> Team:
+    """A team that has nothing, not even a key."""
+    team = Team(str(uuid.uuid4()), "other", datetime.now(UTC))
+    await control.database.run(keys.add_team, team)
+    return team
 
 
 async def make_template(control: Control, team_id: str, name: str) -> Template:

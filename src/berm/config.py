@@ -142,6 +142,11 @@ class Config:
         return self.home / "key"
 
     @property
+    def admin_token_file(self) -> Path:
+        """The token of who runs the server, readable by root only."""
+        return self.home / "admin-token"
+
+    @property
     def secrets_key_file(self) -> Path:
         """The key that stored secrets are sealed with, readable by root only."""
         return Path(self.secrets_key) if self.secrets_key else self.home / "secrets.key"

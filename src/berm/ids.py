@@ -49,6 +49,16 @@ def api_key() -> str:
     return "e2b_" + secrets.token_hex(20)
 
 
+def user_token() -> str:
+    """A new access token in E2B's form: `sk_e2b_` and 40 hex digits."""
+    return "sk_e2b_" + secrets.token_hex(20)
+
+
+def admin_token() -> str:
+    """A new token for who runs the server."""
+    return secrets.token_hex(32)
+
+
 def access_token() -> str:
     """A new token for one sandbox's agent."""
     return secrets.token_hex(32)

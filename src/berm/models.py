@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import StrEnum, auto
 
 AGENT_PORT = 49983
 """The port inside every sandbox on which its agent answers."""
@@ -65,12 +65,22 @@ class Ingress:
     """The ports on which TLS is spoken inside."""
 
 
+class Credential(StrEnum):
+    """What somebody shows to be let in."""
+
+    API_KEY = auto()
+    ACCESS_TOKEN = auto()
+    ADMIN_TOKEN = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is asking."""
 
     team_id: str
     key_id: str
+    """Empty for an admin."""
+    by: Credential = Credential.API_KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,18 +238,19 @@ class Sandbox:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as it may be shown: the secret itself is never kept."""
+    """An API key or an access token as it may be shown: the secret itself is never kept."""
 
     key_id: str
     team_id: str
     name: str
     prefix: str
-    """`e2b_` and the first two characters, for the mask."""
+    """`e2b_` or `sk_e2b_` and two characters, for the mask."""
     suffix: str
     """The last four characters, for the mask."""
     length: int
     created_at: datetime
     last_used: datetime | None = None
+    kind: Credential = Credential.API_KEY
 
 
 @dataclass(frozen=True, slots=True)

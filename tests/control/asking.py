@@ -7,6 +7,7 @@ from berm.control.sandboxes import NewSandbox
 from berm.models import Lifecycle, Principal
 from berm.store.paging import Slice
 from berm.store.sandboxes import Filter
+from tests.serving import add_team
 
 
 def wanted(
@@ -28,6 +29,10 @@ def wanted(
         allow_internet=allow_internet,
         lifecycle=lifecycle,
     )
+
+
+async def second_team(control: Control) -> Principal:
+    return Principal((await add_team(control)).team_id, "key")
 
 
 async def listed(control: Control, who: Principal) -> list[str]:

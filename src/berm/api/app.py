@@ -4,6 +4,8 @@ from fastapi import FastAPI, Response
 from starlette.middleware import Middleware
 
 from berm.api import (
+    access_tokens,
+    admin,
     builds,
     history,
     keys,
@@ -25,6 +27,25 @@ from berm.config import Config
 from berm.control.control import Control
 
 
+_ROUTES = (
+    access_tokens,
+    admin,
+    keys,
+    secrets,
+    metrics,
+    later,
+    tags,  # before templates, as /templates/tags would be taken for one
+    usage,  # before sandboxes, as /sandboxes/metrics would be taken for one
+    sandboxes,
+    snapshots,
+    builds,
+    plans,
+    history,
+    uploads,
+    templates,
+)
+
+
 def create_app(control: Control, config: Config) -> FastAPI:
     """The API over services that have been started, or will be before the first request."""
     app = FastAPI(
@@ -37,22 +58,7 @@ def create_app(control: Control, config: Config) -> FastAPI:
     app.state.domain = config.public_domain
     app.state.links = Links()
     app.add_api_route("/health", _health)
-    # /templates/tags would be taken for a template, and /sandboxes/metrics for a sandbox.
-    for module in (
-        tags,
-        later,
-        usage,
-        sandboxes,
-        snapshots,
-        builds,
-        plans,
-        history,
-        uploads,
-        templates,
-        keys,
-        secrets,
-        metrics,
-    ):
+    for module in _ROUTES:
         app.include_router(module.router)
     return app
 

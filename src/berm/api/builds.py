@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
 
-from berm.api.auth import Call, Caller
+from berm.api.auth import Call, Caller, TokenCaller
 from berm.api.bodies import parsed
 from berm.api.requests import builds as requests
 from berm.api.requests.templates import NewTemplate
@@ -58,7 +58,7 @@ async def start(
 
 @router.get("/templates/{reference}/builds/{build_id}/status")
 async def status(
-    reference: Reference, build_id: str, query: Annotated[requests.BuildLogQuery, Query()], call: Caller
+    reference: Reference, build_id: str, query: Annotated[requests.BuildLogQuery, Query()], call: TokenCaller
 ) -> Response:
     try:
         async with asyncio.timeout(query.wait or None):
@@ -84,7 +84,7 @@ async def _status(reference: str, build_id: str, query: requests.BuildLogQuery, 
 
 @router.get("/templates/{reference}/builds/{build_id}/logs")
 async def logs(
-    reference: Reference, build_id: str, query: Annotated[requests.BuildLogsQuery, Query()], call: Caller
+    reference: Reference, build_id: str, query: Annotated[requests.BuildLogsQuery, Query()], call: TokenCaller
 ) -> Response:
     build = await call.control.templates.build(call.who.team_id, reference, build_id)
     lines = await call.control.templates.lines_at(

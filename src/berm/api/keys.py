@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from berm.api.auth import Caller
+from berm.api.auth import Caller, TokenCaller
 from berm.api.requests.keys import KeyName
 from berm.api.wire import keys as wire
 
@@ -11,7 +11,8 @@ router = APIRouter()
 
 
 @router.get("/teams")
-async def teams(call: Caller) -> Response:
+async def teams(call: TokenCaller) -> Response:
+    """The team that the key or token is of. `apiKey` can only be a key that was presented: none is kept."""
     team = await call.control.keys.team(call.who.team_id)
     return JSONResponse(
         [{"teamID": team.team_id, "name": team.name, "apiKey": call.secret, "isDefault": True}]
@@ -26,7 +27,7 @@ async def list_all(call: Caller) -> Response:
 @router.post("/api-keys")
 async def create(body: KeyName, call: Caller) -> Response:
     made = await call.control.keys.create(call.who.team_id, body.name)
-    return JSONResponse({**wire.api_key(made.key), "key": made.secret}, 201)
+    return JSONResponse(wire.new_key(made.key, made.secret), 201)
 
 
 @router.patch("/api-keys/{key_id}")

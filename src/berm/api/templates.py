@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 from pydantic import AfterValidator
 
 from berm.api import paging
-from berm.api.auth import Call, Caller
+from berm.api.auth import Call, Caller, TokenCaller
 from berm.api.limits import unescape
 from berm.api.requests.templates import UpdateTemplate
 from berm.api.wire import templates as wire
@@ -21,13 +21,13 @@ Reference = Annotated[str, AfterValidator(unescape)]
 
 
 @router.get("/templates")
-async def list_v1(call: Caller) -> Response:
+async def list_v1(call: TokenCaller) -> Response:
     page = await call.control.templates.list(call.who.team_id, Slice())
     return JSONResponse([wire.template(t) for t in page.items])
 
 
 @router.get("/v2/templates")
-async def list_v2(page: paging.Page, call: Caller) -> Response:
+async def list_v2(page: paging.Page, call: TokenCaller) -> Response:
     found = await call.control.templates.list(call.who.team_id, page)
     return JSONResponse([wire.template(t) for t in found.items], headers=paging.next_page(found.next))
 
@@ -47,20 +47,20 @@ async def find_alias(alias: Reference, call: Caller) -> Response:
 
 
 @router.delete("/templates/{reference}")
-async def delete(reference: Reference, call: Caller) -> Response:
+async def delete(reference: Reference, call: TokenCaller) -> Response:
     if not await call.control.snapshots.delete(call.who, reference):
         await call.control.builds.delete(call.who, reference)
     return Response(status_code=204)
 
 
 @router.patch("/templates/{reference}")
-async def update_v1(reference: Reference, body: UpdateTemplate, call: Caller) -> Response:
+async def update_v1(reference: Reference, body: UpdateTemplate, call: TokenCaller) -> Response:
     await _update(reference, body, call)
     return JSONResponse({})
 
 
 @router.patch("/v2/templates/{reference}")
-async def update(reference: Reference, body: UpdateTemplate, call: Caller) -> Response:
+async def update(reference: Reference, body: UpdateTemplate, call: TokenCaller) -> Response:
     record = await _update(reference, body, call)
     return JSONResponse({"names": [record.name]})
 

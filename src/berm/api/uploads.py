@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from berm.api.auth import Caller
+from berm.api.auth import TokenCaller
 from berm.api.limits import UPLOADS
 from berm.api.links import Link, Links
 from berm.api.templates import Reference
@@ -22,7 +22,7 @@ router = APIRouter()
 
 
 @router.get("/templates/{reference}/files/{files_hash}")
-async def link(reference: Reference, files_hash: str, request: Request, call: Caller) -> Response:
+async def link(reference: Reference, files_hash: str, request: Request, call: TokenCaller) -> Response:
     _check_hash(files_hash)
     await call.control.templates.get_own(call.who.team_id, reference)
     links: Links = request.app.state.links

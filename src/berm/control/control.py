@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from berm.config import Config
+from berm.control.admin import Admin
 from berm.control.builds import Builds
 from berm.control.history import History
 from berm.control.images import Images
@@ -31,6 +32,7 @@ class Control:
     config: Config
     database: Database
     keys: Keys
+    admin: Admin
     secrets: Secrets
     templates: Templates
     history: History
@@ -62,16 +64,19 @@ class Control:
             ingresses=ingresses,
             metrics=metrics,
         )
+        keys = Keys(database)
+        builds = Builds(node, templates, images, workshop, config)
         return cls(
             config=config,
             database=database,
-            keys=Keys(database),
+            keys=keys,
+            admin=Admin(database, keys, sandboxes, builds),
             secrets=Secrets(database),
             templates=templates,
             history=History(database),
             products=Products(workshop, config.home / "work"),
             workshop=workshop,
-            builds=Builds(node, templates, images, workshop, config),
+            builds=builds,
             sandboxes=sandboxes,
             pauses=pauses,
             snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
@@ -84,6 +89,7 @@ class Control:
         """Open the database and agree with the node, which must have been started."""
         await self.database.start()
         await self.keys.start(self.config.key_file)
+        await self.admin.start(self.config.admin_token_file)
         await self.secrets.start(self.config.secrets_key_file)
         await self.reconciler.start()
         await self.pauses.start()

@@ -1,9 +1,10 @@
-"""Teams and API keys: who is asking."""
+"""Teams, API keys and access tokens: who is asking."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -12,10 +13,12 @@ from berm.control import private
 from berm.control.states import now
 from berm.control.tasks import Tasks
 from berm.errors import BermError, Code
-from berm.models import ApiKey, Principal
+from berm.models import ApiKey, Credential, Principal
 from berm.store import keys as store
 from berm.store.database import Database
 from berm.store.keys import Team
+
+_MINTS: Final = {Credential.API_KEY: ids.api_key, Credential.ACCESS_TOKEN: ids.user_token}
 
 REMEMBERED = 4096
 """Most keys that are known without asking the database."""
@@ -55,7 +58,7 @@ class Keys:
         await self._tasks.drain()
 
     async def authenticate(self, secret: str) -> Principal:
-        """Whose key it is. Raises BermError UNAUTHENTICATED if it is nobody's."""
+        """Whose API key or access token it is. Raises BermError UNAUTHENTICATED if it is nobody's."""
         digest = ids.digest(secret)
         known = self._known.get(digest) or await self._look_up(digest)
         if now() - known.noted >= USE_NOTED_EVERY:
@@ -75,13 +78,13 @@ class Keys:
             raise BermError(Code.INTERNAL, "the database holds no team")
         return found
 
-    async def create(self, team_id: str, name: str) -> NewKey:
-        made = _mint(team_id, name)
+    async def create(self, team_id: str, name: str, kind: Credential = Credential.API_KEY) -> NewKey:
+        made = mint(team_id, name, kind)
         await self._database.run(store.add, made.key, ids.digest(made.secret))
         return made
 
     async def list(self, team_id: str) -> list[ApiKey]:
-        """A team's keys, oldest first."""
+        """A team's API keys, oldest first."""
         await self._tasks.drain()
         return await self._database.run(store.listing, team_id)
 
@@ -92,12 +95,12 @@ class Keys:
             raise _no_key(key_id)
         return key
 
-    async def revoke(self, team_id: str, key_id: str) -> None:
+    async def revoke(self, team_id: str, key_id: str, kind: Credential = Credential.API_KEY) -> None:
         """From its return on the key is refused. Raises BermError NOT_FOUND."""
-        removed = await self._database.run(store.remove, team_id, key_id)
+        removed = await self._database.run(store.remove, team_id, key_id, kind)
         self._forget(key_id)
         if not removed:
-            raise _no_key(key_id)
+            raise _no_key(key_id, kind)
 
     async def _look_up(self, digest: str) -> _Known:
         revoked = self._revoked
@@ -128,7 +131,7 @@ class Keys:
 def _prepare(connection: Connection, key_file: Path) -> None:
     team = store.first_team(connection) or _add_first_team(connection)
     if not key_file.exists() or not store.any_key(connection):
-        made = _mint(team.team_id, "first key")
+        made = mint(team.team_id, "first key")
         store.add(connection, made.key, ids.digest(made.secret))
         private.write(key_file, made.secret)
 
@@ -139,19 +142,23 @@ def _add_first_team(connection: Connection) -> Team:
     return team
 
 
-def _mint(team_id: str, name: str) -> NewKey:
-    secret = ids.api_key()
+def mint(team_id: str, name: str, kind: Credential = Credential.API_KEY) -> NewKey:
+    """A new key that is not stored yet."""
+    secret = _MINTS[kind]()
     key = ApiKey(
         key_id=str(uuid.uuid4()),
         team_id=team_id,
         name=name,
-        prefix=secret[:6],
+        prefix=secret[: secret.index("e2b_") + 6],
         suffix=secret[-4:],
         length=len(secret),
         created_at=now(),
+        kind=kind,
     )
     return NewKey(key, secret)
 
 
-def _no_key(key_id: str) -> BermError:
+def _no_key(key_id: str, kind: Credential = Credential.API_KEY) -> BermError:
+    if kind is Credential.ACCESS_TOKEN:
+        return BermError(Code.NOT_FOUND, f"access token {key_id!r} not found")
     return BermError(Code.NOT_FOUND, f"API key {key_id!r} not found", "GET /api-keys lists the ids")

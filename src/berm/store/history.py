@@ -55,6 +55,13 @@ def remove(connection: Connection, build_ids: Collection[str]) -> None:
     connection.execute(delete(builds).where(builds.c.build_id.in_(build_ids)))
 
 
+def unfinished_of(connection: Connection, team_id: str) -> list[tuple[str, str]]:
+    """The builds of a team that have not ended, trials too: ids of template and build."""
+    where = and_(table.c.team_id == team_id, builds.c.status.in_(UNFINISHED))
+    wanted = select(table.c.template_id, builds.c.build_id).join_from(table, builds).where(where)
+    return [(row.template_id, row.build_id) for row in connection.execute(wanted)]
+
+
 def unfinished(connection: Connection) -> list[tuple[str, int]]:
     """How many builds have each of the states before the end."""
     counts = select(builds.c.status, func.count()).where(builds.c.status.in_(UNFINISHED))

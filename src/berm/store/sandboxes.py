@@ -91,6 +91,18 @@ def find_all(
     return [_sandbox(row) for row in connection.execute(select(table).where(where))]
 
 
+def live(connection: Connection, team_id: str, now: datetime) -> list[str]:
+    """The ids of a team's sandboxes, oldest first."""
+    wanted = select(table.c.sandbox_id).where(table.c.team_id == team_id, _live(now))
+    return list(connection.execute(wanted.order_by(table.c.started_at)).scalars())
+
+
+def running_counts(connection: Connection, now: datetime) -> dict[str, int]:
+    """How many sandboxes are running, by team; teams that have none are left out."""
+    running = select(table.c.team_id, func.count()).where(_live(now), table.c.state == State.RUNNING)
+    return {row[0]: row[1] for row in connection.execute(running.group_by(table.c.team_id))}
+
+
 def find_once(connection: Connection, team_id: str, key: str) -> tuple[Sandbox, str] | None:
     """The sandbox, live or not, that was made with an idempotency key, and the request's digest."""
     where = and_(table.c.team_id == team_id, table.c.idempotency_key == key)
