@@ -18,9 +18,9 @@ from berm.api.app import create_app
 from berm.config import Config
 from berm.control.control import Control
 from berm.models import Template
-from berm.store import keys
+from berm.store import teams
 from berm.store.database import Database
-from berm.store.keys import Team
+from berm.store.teams import Team
 from berm.templates.plan import Settings
 from tests.fakes import FakeNode
 
@@ -88,7 +88,7 @@ class Served:
 async def add_team(control: Control) -> Team:
     """A team that has nothing, not even a key."""
     team = Team(str(uuid.uuid4()), "other", datetime.now(UTC))
-    await control.database.run(keys.add_team, team)
+    await control.database.run(teams.add_team, team)
     return team
 
 

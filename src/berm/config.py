@@ -51,6 +51,10 @@ SETTINGS = (
     Setting("default_timeout", int, "300", "Seconds a sandbox lives when its creator names no timeout."),
     Setting("max_timeout", int, "86400", "Longest timeout in seconds that a caller may ask for."),
     Setting("max_sandboxes", int, "2000", "Most sandboxes that may run at once."),
+    Setting("team_max_sandboxes", int, "0", "Most sandboxes that a team may run at once; 0 means no limit."),
+    Setting(
+        "team_creation_rate", int, "0", "Most sandboxes a team may start in one second; 0 means no limit."
+    ),
     Setting("max_builds", int, "4", "Most template builds that go on at once; others wait."),
     Setting("build_timeout", int, "3600", "Longest time in seconds that a template build may take."),
     Setting("ready_timeout", int, "300", "Seconds in which a start command has to get ready."),
@@ -91,6 +95,8 @@ class Config:
     default_timeout: int
     max_timeout: int
     max_sandboxes: int
+    team_max_sandboxes: int
+    team_creation_rate: int
     max_builds: int
     build_timeout: int
     ready_timeout: int
@@ -182,6 +188,7 @@ class ClientConfig:
     sandbox_url: str
     """Where sandbox traffic goes; the same address unless the environment says otherwise."""
     key: str = field(repr=False)
+    admin_token: str = field(repr=False, default="")
 
 
 def load_client(config: Config, url: str = "", environ: Mapping[str, str] = os.environ) -> ClientConfig:
@@ -194,7 +201,8 @@ def load_client(config: Config, url: str = "", environ: Mapping[str, str] = os.e
     )
     api, traffic = next(pair for pair in choices if pair[0])
     key = environ.get("BERM_API_KEY") or environ.get("E2B_API_KEY", "")
-    return ClientConfig(api.rstrip("/"), (traffic or api).rstrip("/"), key)
+    admin_token = environ.get("BERM_ADMIN_TOKEN", "")
+    return ClientConfig(api.rstrip("/"), (traffic or api).rstrip("/"), key, admin_token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,16 @@ class Code(StrEnum):
 class BermError(Exception):
     """A failure with a sentence for the user and, where there is one, the next thing to try.
 
-    `message` says what is wrong and names the field and the value; `hint` says what to do about it.
+    `message` says what is wrong and names the field and the value; `hint` says what to do about it;
+    `retry_after` is in how many seconds the same may succeed, where that is known.
     """
 
-    def __init__(self, code: Code, message: str, hint: str = "") -> None:
+    def __init__(self, code: Code, message: str, hint: str = "", retry_after: int | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
+        self.retry_after = retry_after
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

@@ -84,6 +84,18 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a team may have. None is the server's default; 0 is no limit."""
+
+    max_sandboxes: int | None = None
+    """Running at once."""
+    creation_rate: int | None = None
+    """Begun within a second."""
+    max_timeout: int | None = None
+    """The longest timeout in seconds; never 0."""
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """A root filesystem to start sandboxes from: directory names of its layers, bottom first."""
 

@@ -128,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             made.then[0].wait()
             self.wfile.write(made.then[1])
 
-    do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names http.server looks for
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names http.server looks for
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "") != "chunked":

@@ -20,10 +20,10 @@ from berm.images.login import Login
 from berm.images.manifest import DIGEST
 from berm.images.process import ignore
 from berm.models import Principal
-from berm.store import keys as store
+from berm.store import teams as store
 from berm.store.builds import Build, Cause, Status
 from berm.store.database import Database
-from berm.store.keys import Team
+from berm.store.teams import Team
 from berm.templates.base import OWN, ResolvedImage
 from berm.templates.plan import Base, Plan, Settings, Stage
 from tests.control.test_builds import begin, ended, made, messages, run

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from berm import ids
 from berm.models import Resources, Sandbox, State
-from berm.store import builds, keys, tags, templates
+from berm.store import builds, tags, teams, templates
 from berm.store.builds import Build, Made, Status, StepRecord
 from berm.store.database import Database
 from berm.store.templates import Record
@@ -38,7 +38,7 @@ def team_values(team_id: str = TEAM) -> dict[str, object]:
 
 async def add_teams(database: Database) -> None:
     for team_id in (TEAM, OTHER_TEAM):
-        await database.run(keys.add_team, keys.Team(team_id, team_id, NOON))
+        await database.run(teams.add_team, teams.Team(team_id, team_id, NOON))
 
 
 def sandbox(

@@ -13,13 +13,6 @@ async def _teams(database: Database) -> None:
     await add_teams(database)
 
 
-async def test_teams_are_found(database: Database) -> None:
-    team = store.Team(TEAM, TEAM, NOON)
-    assert await database.run(store.first_team) == team
-    assert await database.run(store.find_team, TEAM) == team
-    assert await database.run(store.find_team, "none") is None
-
-
 async def test_a_key_is_known_by_its_digest(database: Database) -> None:
     assert not await database.run(store.any_key)
     await database.run(store.add, KEY, "digest")

@@ -16,6 +16,7 @@ from berm.api import (
     secrets,
     snapshots,
     tags,
+    teams,
     templates,
     uploads,
     usage,
@@ -26,12 +27,12 @@ from berm.api.links import Links
 from berm.config import Config
 from berm.control.control import Control
 
-
 _ROUTES = (
     access_tokens,
     admin,
     keys,
     secrets,
+    teams,
     metrics,
     later,
     tags,  # before templates, as /templates/tags would be taken for one

@@ -31,7 +31,10 @@ STATUS = {
 }
 
 RETRY_AFTER = {429: 1, 503: 2}
-"""Seconds after which a client may try again."""
+"""Seconds after which a client may try again, where nobody knows better."""
+
+_AGAIN = {**dict.fromkeys(RETRY_AFTER, "true"), 504: "false"}
+"""Should-Retry: whether E2B's SDKs ask again by themselves. What took too long once is not begun anew."""
 
 _LONGEST_ECHO = 100
 _SECRET = frozenset(("auth", "fromImageRegistry", "secrets", "value"))
@@ -40,16 +43,20 @@ _SECRET = frozenset(("auth", "fromImageRegistry", "secrets", "value"))
 log = logging.getLogger(__name__)
 
 
-def answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def answer(
+    status: int, message: str, headers: Mapping[str, str] | None = None, retry_after: int | None = None
+) -> JSONResponse:
     """The body of every error. The SDKs fail on one without `code` and `message`."""
-    retry = {"Retry-After": str(RETRY_AFTER[status])} if status in RETRY_AFTER else {}
+    retry = {"Should-Retry": _AGAIN[status]} if status in _AGAIN else {}
+    if seconds := retry_after or RETRY_AFTER.get(status):
+        retry["Retry-After"] = str(seconds)
     return JSONResponse({"code": status, "message": message}, status, {**(headers or {}), **retry})
 
 
 async def _berm_error(_request: Request, error: BermError) -> Response:
     if error.code is Code.INTERNAL:
         log.error("%s", error, exc_info=error)
-    return answer(STATUS[error.code], str(error))
+    return answer(STATUS[error.code], str(error), retry_after=error.retry_after)
 
 
 async def _key_reused(_request: Request, error: KeyReusedError) -> Response:

@@ -30,6 +30,9 @@ _CODES = {
     507: Code.NO_SPACE,
 }
 
+_KEY_HINT = "set BERM_API_KEY to a key of this server; `berm env` prints this machine's"
+_ADMIN_HINT = "set BERM_ADMIN_TOKEN to what is in the file admin-token of the server's state directory"
+
 _LONG = httpx.Timeout(60, read=600)
 """For answers that the server has to prepare."""
 
@@ -108,8 +111,10 @@ class Session:
 class Client(Session):
     """One server's control plane."""
 
-    def __init__(self, url: str, key: str) -> None:
-        super().__init__(url, {"X-API-Key": key})
+    def __init__(self, url: str, key: str = "", admin_token: str = "") -> None:
+        """With an API key, or with the admin token for the calls that want it."""
+        super().__init__(url, {"X-Admin-Token": admin_token} if admin_token else {"X-API-Key": key})
+        self._hint = _ADMIN_HINT if admin_token else _KEY_HINT
 
     def _request(
         self,
@@ -130,7 +135,7 @@ class Client(Session):
     def _error(self, response: httpx.Response) -> BermError:
         error = status_error(response)
         if error.code is Code.UNAUTHENTICATED:
-            error.hint = "set BERM_API_KEY to a key of this server; `berm env` prints this machine's"
+            error.hint = self._hint
         return error
 
     def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
@@ -140,6 +145,9 @@ class Client(Session):
         """The answer's JSON; None if it has no body."""
         response = self._request("POST", path, body)
         return _json(response) if response.content else None
+
+    def patch(self, *path: str, body: JSON) -> Any:
+        return _json(self._request("PATCH", path, body))
 
     def delete(self, *path: str, body: JSON | None = None) -> None:
         self._request("DELETE", path, body)

@@ -1,6 +1,7 @@
 """Which server a command is about, and the clients for it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -30,15 +31,23 @@ class Target:
 
         Raises BermError UNAUTHENTICATED when there is none.
         """
-        if self.client.key:
-            return self.client.key
+        return self.client.key or self._own("API key", "BERM_API_KEY", self.config.key_file)
+
+    @property
+    def admin_token(self) -> str:
+        """The admin token, in the same way. Raises BermError UNAUTHENTICATED when there is none."""
+        return self.client.admin_token or self._own(
+            "admin token", "BERM_ADMIN_TOKEN", self.config.admin_token_file
+        )
+
+    def _own(self, what: str, variable: str, file: Path) -> str:
         if _host(self.client.url) not in {*_LOOPBACK, self.config.host}:
             raise BermError(
                 Code.UNAUTHENTICATED,
-                f"no API key for {self.client.url}",
-                "set BERM_API_KEY to one of its keys",
+                f"no {what} for {self.client.url}",
+                f"set {variable} to one of its own",
             )
-        return local_key(self.config)
+        return _read(what, variable, file)
 
     @property
     def is_local(self) -> bool:
@@ -54,6 +63,11 @@ class Target:
         from berm.cli.client import Client  # noqa: PLC0415 - httpx takes 120 ms that `berm env` need not wait for
 
         return Client(self.client.url, self.key)
+
+    def admin(self) -> "Client":
+        from berm.cli.client import Client  # noqa: PLC0415
+
+        return Client(self.client.url, admin_token=self.admin_token)
 
     def agent(self, sandbox_id: str, user: str = "") -> "Agent":
         """A client of the agent of a sandbox, which need not be running."""
@@ -73,13 +87,18 @@ def _host(url: str) -> str | None:
 
 def local_key(settings: Config) -> str:
     """The first key of this machine's server. Raises BermError UNAUTHENTICATED if it cannot be read."""
+    return _read("API key", "BERM_API_KEY", settings.key_file)
+
+
+def _read(what: str, variable: str, file: Path) -> str:
+    """What is in a file of the state directory, whose place a variable can take."""
     try:
-        return settings.key_file.read_text().strip()
+        return file.read_text().strip()
     except OSError as error:
         raise BermError(
             Code.UNAUTHENTICATED,
-            f"no API key: BERM_API_KEY is not set and {settings.key_file} cannot be read: {error.strerror}",
-            "set BERM_API_KEY, or on the server's machine run `berm up` as root",
+            f"no {what}: {variable} is not set and {file} cannot be read: {error.strerror}",
+            f"set {variable}, or on the server's machine run `berm up` as root",
         ) from None
 
 

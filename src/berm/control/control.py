@@ -10,6 +10,7 @@ from berm.control.images import Images
 from berm.control.ingress import Ingresses
 from berm.control.keys import Keys
 from berm.control.layers import Layers
+from berm.control.limits import Limiter
 from berm.control.metering import Metering
 from berm.control.pauses import Pauses
 from berm.control.products import Products
@@ -17,6 +18,7 @@ from berm.control.reconcile import Reconciler
 from berm.control.sandboxes import Sandboxes
 from berm.control.secrets import Secrets
 from berm.control.snapshots import Snapshots
+from berm.control.teams import Teams
 from berm.control.templates import Templates
 from berm.control.usage import Sampler
 from berm.control.workshop import Workshop
@@ -32,6 +34,7 @@ class Control:
     config: Config
     database: Database
     keys: Keys
+    teams: Teams
     admin: Admin
     secrets: Secrets
     templates: Templates
@@ -52,7 +55,8 @@ class Control:
         templates = Templates(database, metrics)
         workshop = Workshop(node, Layers(database))
         images = Images(templates, workshop)
-        pauses, ingresses = Pauses(database, node, config), Ingresses()
+        limiter, ingresses = Limiter(node, config), Ingresses()
+        pauses = Pauses(database, node, limiter, config)
         reconciler = Reconciler(database, node, pauses, ingresses)
         sandboxes = Sandboxes(
             database,
@@ -62,6 +66,7 @@ class Control:
             config,
             pauses=pauses,
             ingresses=ingresses,
+            limiter=limiter,
             metrics=metrics,
         )
         keys = Keys(database)
@@ -70,6 +75,7 @@ class Control:
             config=config,
             database=database,
             keys=keys,
+            teams=Teams(database, limiter),
             admin=Admin(database, keys, sandboxes, builds),
             secrets=Secrets(database),
             templates=templates,
@@ -89,6 +95,7 @@ class Control:
         """Open the database and agree with the node, which must have been started."""
         await self.database.start()
         await self.keys.start(self.config.key_file)
+        await self.teams.start()
         await self.admin.start(self.config.admin_token_file)
         await self.secrets.start(self.config.secrets_key_file)
         await self.reconciler.start()

@@ -15,8 +15,9 @@ from berm.control.tasks import Tasks
 from berm.errors import BermError, Code
 from berm.models import ApiKey, Credential, Principal
 from berm.store import keys as store
+from berm.store import teams as team_store
 from berm.store.database import Database
-from berm.store.keys import Team
+from berm.store.teams import Team
 
 _MINTS: Final = {Credential.API_KEY: ids.api_key, Credential.ACCESS_TOKEN: ids.user_token}
 
@@ -66,14 +67,14 @@ class Keys:
         return known.principal
 
     async def team(self, team_id: str) -> Team:
-        found = await self._database.run(store.find_team, team_id)
+        found = await self._database.run(team_store.find_team, team_id)
         if found is None:
             raise BermError(Code.NOT_FOUND, f"team {team_id!r} not found")
         return found
 
     async def first_team(self) -> Team:
         """The team that was made with the database; templates that come with the server are its own."""
-        found = await self._database.run(store.first_team)
+        found = await self._database.run(team_store.first_team)
         if found is None:
             raise BermError(Code.INTERNAL, "the database holds no team")
         return found
@@ -129,7 +130,7 @@ class Keys:
 
 
 def _prepare(connection: Connection, key_file: Path) -> None:
-    team = store.first_team(connection) or _add_first_team(connection)
+    team = team_store.first_team(connection) or _add_first_team(connection)
     if not key_file.exists() or not store.any_key(connection):
         made = mint(team.team_id, "first key")
         store.add(connection, made.key, ids.digest(made.secret))
@@ -138,7 +139,7 @@ def _prepare(connection: Connection, key_file: Path) -> None:
 
 def _add_first_team(connection: Connection) -> Team:
     team = Team(str(uuid.uuid4()), "default", now())
-    store.add_team(connection, team)
+    team_store.add_team(connection, team)
     return team
 
 

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from berm.config import Config
 from berm.control import starting
+from berm.control.limits import Limiter
 from berm.control.states import no_sandbox, now
 from berm.errors import BermError, Code
 from berm.models import Paused, Principal, Sandbox, SandboxSpec, State
@@ -26,9 +27,10 @@ _AWAKE: Final = timedelta(minutes=5)
 class Pauses:
     """A team sees its own sandboxes only."""
 
-    def __init__(self, database: Database, node: Node, config: Config) -> None:
+    def __init__(self, database: Database, node: Node, limiter: Limiter, config: Config) -> None:
         self._database = database
         self._node = node
+        self._limiter = limiter
         self._config = config
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._dormant: set[str] = set()
@@ -75,8 +77,8 @@ class Pauses:
         """A sandbox that runs for at least `life` from now, and whether it was paused.
 
         Without `memory` a paused one begins anew from its files, which it also does if nothing else was kept.
-        Raises BermError NOT_FOUND, CONFLICT if its files are not those of its last pause, what `Node.create`
-        and `starting.start` raise; after each it is paused as before.
+        Raises BermError NOT_FOUND, CONFLICT if its files are not those of its last pause, and what
+        `Limiter.admit`, `Node.create` and `starting.start` raise; after each it is paused as before.
         """
         async with self.alone(sandbox_id):
             moment = now()
@@ -131,10 +133,11 @@ class Pauses:
 
     async def _resume(self, sandbox: Sandbox, life: timedelta, *, memory: bool) -> Sandbox:
         paused = self._node.paused().get(sandbox.sandbox_id)
-        if paused and paused.has_processes and memory:
-            await self._node.resume(sandbox.sandbox_id, sandbox.generation)
-        else:
-            await self._boot(sandbox)
+        with self._limiter.admit(sandbox.team_id, sandbox.sandbox_id, anew=False):
+            if paused and paused.has_processes and memory:
+                await self._node.resume(sandbox.sandbox_id, sandbox.generation)
+            else:
+                await self._boot(sandbox)
         self._dormant.discard(sandbox.sandbox_id)
         resumed = await self._database.run(store.resume, sandbox.sandbox_id, now() + life)
         if resumed is None:

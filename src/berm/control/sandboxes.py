@@ -10,6 +10,7 @@ from berm import ids
 from berm.config import Config
 from berm.control import starting
 from berm.control.ingress import Ingresses
+from berm.control.limits import Limiter
 from berm.control.pauses import Pauses, again
 from berm.control.reconcile import Reconciler
 from berm.control.starting import Program
@@ -82,6 +83,7 @@ class Sandboxes:
         *,
         pauses: Pauses,
         ingresses: Ingresses,
+        limiter: Limiter,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -91,9 +93,9 @@ class Sandboxes:
         self._config = config
         self._pauses = pauses
         self._ingresses = ingresses
+        self._limiter = limiter
         self._metrics = metrics
         self._tasks = Tasks()
-        self._starting = 0
         self._answers: dict[tuple[str, str], asyncio.Task[tuple[Sandbox, str]]] = {}
 
     async def close(self) -> None:
@@ -110,7 +112,7 @@ class Sandboxes:
 
         With `once`, a repeated request is answered with the sandbox of the first. Raises what
         `Templates.resolve`, `Node.create` and `starting.start` raise, BermError INVALID_ARGUMENT for a
-        timeout out of range, RATE_LIMITED at the limit of sandboxes, KeyReusedError.
+        timeout out of range, RATE_LIMITED at a limit of the server or the team, KeyReusedError.
         """
         if once is None:
             return await self._tasks.finish(self._make(who, wanted, None))
@@ -168,7 +170,7 @@ class Sandboxes:
         Raises BermError NOT_FOUND, also for a paused one, which has no end.
         """
         moment = now()
-        end_at = moment + self.lifetime(seconds)
+        end_at = moment + self.lifetime(who, seconds)
         if not await self._database.run(store.set_end, who.team_id, sandbox_id, end_at, moment):
             _running(await self.get(who, sandbox_id))
             raise no_sandbox(sandbox_id)
@@ -181,7 +183,7 @@ class Sandboxes:
 
         One that runs is never shortened. Raises what `Pauses.resume` raises.
         """
-        life, moment = self.lifetime(seconds), now()
+        life, moment = self.lifetime(who, seconds), now()
         found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
         sandbox = _there(sandbox_id, found)
         if sandbox.state is State.RUNNING and not self._pauses.is_busy(sandbox_id):
@@ -193,7 +195,7 @@ class Sandboxes:
 
     async def refresh(self, who: Principal, sandbox_id: str, seconds: int | None) -> None:
         """Let a running sandbox live for at least `seconds` from now. Raises BermError NOT_FOUND."""
-        life, moment = self.lifetime(seconds), now()
+        life, moment = self.lifetime(who, seconds), now()
         found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
         _running(_there(sandbox_id, found))
 
@@ -245,10 +247,10 @@ class Sandboxes:
         """The running sandbox whose token signed a link to a file, None if none did. Asks memory only."""
         return self._ingresses.links.signer(method, query, self._node.running())
 
-    def lifetime(self, seconds: int | None) -> timedelta:
+    def lifetime(self, who: Principal, seconds: int | None) -> timedelta:
         """How long a sandbox may live that is asked for like this. Raises BermError INVALID_ARGUMENT."""
-        wanted = self._config.default_timeout if seconds is None else seconds
-        return lifetime(wanted, self._config.max_timeout)
+        longest = self._limiter.longest(who.team_id)
+        return lifetime(min(self._config.default_timeout, longest) if seconds is None else seconds, longest)
 
     def _answer(self, who: Principal, wanted: NewSandbox, once: Once) -> asyncio.Task[tuple[Sandbox, str]]:
         """The one task that answers all who come with the same idempotency key."""
@@ -273,7 +275,7 @@ class Sandboxes:
         return sandbox
 
     async def _made(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
-        life = self.lifetime(wanted.timeout)
+        life = self.lifetime(who, wanted.timeout)
         template = await self._templates.resolve(who.team_id, wanted.template)
         spec = _spec(wanted, template)
         sandbox = _sandbox(who, wanted, template, spec)
@@ -285,7 +287,7 @@ class Sandboxes:
         """Start a sandbox and record it as it is then; its time counts from when it is ready."""
         self._ingresses.add(sandbox.sandbox_id, sandbox.ingress, sandbox.access_token)
         try:
-            await self._start(spec, sandbox.boot)
+            await self._start(sandbox.team_id, spec, sandbox.boot)
             moment = now()
             sandbox = replace(
                 sandbox, started_at=moment, end_at=moment + life, lifetime=int(life.total_seconds())
@@ -304,18 +306,9 @@ class Sandboxes:
             self._reconciler.put_down(sandbox.sandbox_id)
             raise
 
-    async def _start(self, spec: SandboxSpec, template: Program) -> None:
-        if len(self._node.running()) + self._starting >= self._config.max_sandboxes:
-            raise BermError(
-                Code.RATE_LIMITED,
-                f"{self._config.max_sandboxes} sandboxes are running, which is the limit",
-                "kill one, or raise BERM_MAX_SANDBOXES",
-            )
-        self._starting += 1
-        try:
+    async def _start(self, team_id: str, spec: SandboxSpec, template: Program) -> None:
+        with self._limiter.admit(team_id, spec.sandbox_id):
             await self._node.create(spec)
-        finally:
-            self._starting -= 1
         if template.start_cmd or template.ready_cmd:
             await self._start_up(spec.sandbox_id, template)
 

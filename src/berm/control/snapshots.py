@@ -80,7 +80,7 @@ class Snapshots:
 
         Raises BermError NOT_FOUND, NO_SPACE, INVALID_ARGUMENT for a timeout out of range.
         """
-        life = self._sandboxes.lifetime(seconds)
+        life = self._sandboxes.lifetime(who, seconds)
         async with self._taken(who, sandbox_id) as (sandbox, layer):
             copies = Copies(sandbox, layer.name, life)
             forks = [self._sandboxes.copy(who, copies) for _ in range(count)]

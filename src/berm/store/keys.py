@@ -1,36 +1,12 @@
-"""Queries on teams, their API keys and their access tokens."""
+"""Queries on API keys and access tokens."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
 
 from berm.models import ApiKey, Credential, Principal
-from berm.store.schema import api_keys, teams
-
-
-@dataclass(frozen=True, slots=True)
-class Team:
-    team_id: str
-    name: str
-    created_at: datetime
-
-
-def add_team(connection: Connection, team: Team) -> None:
-    values = {"team_id": team.team_id, "name": team.name, "created_at": team.created_at}
-    connection.execute(insert(teams), values)
-
-
-def first_team(connection: Connection) -> Team | None:
-    """The oldest team: the one that the server made for itself."""
-    row = connection.execute(select(teams).order_by(teams.c.created_at, teams.c.team_id)).first()
-    return _team(row) if row else None
-
-
-def find_team(connection: Connection, team_id: str) -> Team | None:
-    row = connection.execute(select(teams).where(teams.c.team_id == team_id)).first()
-    return _team(row) if row else None
+from berm.store.schema import api_keys
 
 
 def add(connection: Connection, key: ApiKey, digest: str) -> None:
@@ -90,10 +66,6 @@ def used(connection: Connection, key_id: str, when: datetime) -> None:
 
 def _own(team_id: str, key_id: str, kind: Credential) -> ColumnElement[bool]:
     return and_(api_keys.c.team_id == team_id, api_keys.c.key_id == key_id, api_keys.c.kind == kind)
-
-
-def _team(row: Row[Any]) -> Team:
-    return Team(row.team_id, row.name, row.created_at)
 
 
 def _key(row: Row[Any]) -> ApiKey:

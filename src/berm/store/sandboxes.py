@@ -103,6 +103,12 @@ def running_counts(connection: Connection, now: datetime) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(running.group_by(table.c.team_id))}
 
 
+def teams(connection: Connection, now: datetime) -> dict[str, str]:
+    """The team of every live sandbox."""
+    rows = connection.execute(select(table.c.sandbox_id, table.c.team_id).where(_live(now)))
+    return {row.sandbox_id: row.team_id for row in rows}
+
+
 def find_once(connection: Connection, team_id: str, key: str) -> tuple[Sandbox, str] | None:
     """The sandbox, live or not, that was made with an idempotency key, and the request's digest."""
     where = and_(table.c.team_id == team_id, table.c.idempotency_key == key)
