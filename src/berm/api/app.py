@@ -10,6 +10,7 @@ from berm.api import (
     history,
     keys,
     later,
+    login,
     metrics,
     plans,
     sandboxes,
@@ -33,6 +34,7 @@ _ROUTES = (
     keys,
     secrets,
     teams,
+    login,
     metrics,
     later,
     tags,  # before templates, as /templates/tags would be taken for one

@@ -199,6 +199,8 @@ def env(
         "E2B_SANDBOX_URL": settings.url,
         "E2B_API_KEY": local_key(settings),
         "E2B_DOMAIN": settings.public_domain,
+        # Where `e2b auth login` sends the browser, which learns there that a key is all it takes.
+        "E2B_DOCS_BASE": f"{settings.url}/docs",
     }
     if shell is Shell.JSON:
         output.as_json(variables)
