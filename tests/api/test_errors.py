@@ -37,6 +37,23 @@ def test_a_code_becomes_its_status(serve: Serve, code: Code) -> None:
     check_error(response, STATUS[code], "it failed (mend it)")
 
 
+RETRIES = {429: ("true", "1"), 503: ("true", "2"), 504: ("false", None)}
+
+
+@pytest.mark.parametrize("code", Code)
+def test_an_answer_tells_whether_and_when_to_ask_again(serve: Serve, code: Code) -> None:
+    served = serve(FailingNode(BermError(code, "it failed")))
+    response = served.client.post("/v2/sandboxes", json={"templateID": "base"})
+    told = (response.headers.get("Should-Retry"), response.headers.get("Retry-After"))
+    assert told == RETRIES.get(STATUS[code], (None, None))
+
+
+def test_who_knows_when_says_so(serve: Serve) -> None:
+    served = serve(FailingNode(BermError(Code.RATE_LIMITED, "too many", retry_after=7)))
+    response = served.client.post("/v2/sandboxes", json={"templateID": "base"})
+    assert (response.headers["Should-Retry"], response.headers["Retry-After"]) == ("true", "7")
+
+
 def test_the_unexpected_is_logged_under_an_id(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     served = serve(FailingNode(ZeroDivisionError("nobody foresaw this")))
     response = served.client.post("/v2/sandboxes", json={"templateID": "base"})

@@ -3,6 +3,7 @@ import logging
 import httpx
 import pytest
 
+from berm.api.requests.secrets import NewSecret
 from tests.api.checks import check_error
 from tests.serving import Served
 
@@ -33,6 +34,19 @@ def test_a_secret_from_its_making_to_its_end(served: Served) -> None:
     check_error(served.client.get("/secrets/token"), 404, "not found")
     check_error(served.client.post("/secrets/token", json={"value": "x"}), 404, "not found")
     assert served.client.get("/secrets").json() == []
+
+
+def test_a_value_that_is_taken_is_in_no_log(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        assert make(served).status_code == 201
+        assert served.client.post("/secrets/token", json={"value": VALUE}).status_code == 200
+    assert "POST" in caplog.text
+    assert VALUE not in caplog.text
+
+
+def test_a_value_is_hidden_in_what_is_printed_of_a_request() -> None:
+    body = NewSecret(name="token", value=VALUE)
+    assert (VALUE in repr(body), VALUE in str(body), body.content().value) == (False, False, VALUE)
 
 
 def test_secrets_are_listed_page_by_page(served: Served) -> None:

@@ -20,6 +20,13 @@ def test_list(berm: Berm, server: StandIn) -> None:
     assert json.loads(berm("key", "list", "--json").stdout) == [LISTED]
 
 
+def test_rename(berm: Berm, server: StandIn) -> None:
+    server.on("PATCH /api-keys/k1", answer(200, LISTED))
+    assert berm("key", "rename", "k1", "deploy").returncode == 0
+    assert server.calls[0].json() == {"name": "deploy"}
+    assert berm("key", "rename", "k2", "deploy").returncode == 66
+
+
 def test_delete(berm: Berm, server: StandIn) -> None:
     server.on("DELETE /api-keys/k1", answer(204))
     assert berm("key", "delete", "k1").returncode == 0

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,16 @@ async def test_the_key_is_made_once_and_private(control: Control, start: Start, 
     await start(FakeNode())
     assert config.secrets_key_file.read_bytes() == made
     assert control.config.secrets_key_file == config.home / "secrets.key"
+
+
+async def test_the_key_may_be_elsewhere(config: Config, node: FakeNode, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    settings = replace(config, secrets_key=str(elsewhere))
+    control = Control.over(Database(settings.database), node, settings)
+    await control.start()
+    await control.close()
+    assert elsewhere.exists()
+    assert not (config.home / "secrets.key").exists()
 
 
 @pytest.mark.parametrize("fault", ["lost", "broken", "another"])

@@ -1,6 +1,8 @@
 """The commands of the official command line about who one is: a key is all it takes."""
 
+import base64
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,26 @@ def test_nobody_is_logged_in(node: Node) -> None:
     assert "Not logged in" in node.e2b("auth", "info").stdout
     assert "Not logged in, nothing to do" in node.e2b("auth", "logout").stdout
     assert "No user config found" in node.e2b("auth", "configure").stdout
+
+
+def test_a_login_of_the_hosted_service_is_refused_with_a_reason(node: Node, tmp_path: Path) -> None:
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": 1 << 40}).encode()).decode().rstrip("=")
+    config = {
+        "version": 2,
+        "identity": {"email": "someone@example.org"},
+        "oauth": {"token_endpoint": node.env["E2B_API_URL"], "revoke_endpoint": "", "client_id": "cli"},
+        "tokens": {"access_token": f"eyJh.{claims}.c2ln", "refresh_token": "none"},
+        "last_refresh": "2026-01-01T00:00:00Z",
+        "projectName": "default",
+        "projectId": "none",
+        "projectApiKey": "",
+    }
+    (tmp_path / ".e2b").mkdir()
+    (tmp_path / ".e2b/config.json").write_text(json.dumps(config))
+    without = {name: value for name, value in node.env.items() if name != "E2B_API_KEY"}
+    failed = dataclasses.replace(node, env=without).e2b("auth", "configure", check=False)
+    assert failed.returncode == 1
+    assert "which has no login in a browser" in failed.stderr
 
 
 def test_a_login_fails_and_says_what_to_do(browser: Node, tmp_path: Path) -> None:

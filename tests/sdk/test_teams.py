@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_team_has_as_many_sandboxes_as_its_limit(berm: Instance, team: str, ke
     Sandbox.create(api_key=key, timeout=60)
     assert "sandboxes 2," in berm.berm("team", "limits", team, "--sandboxes", "2").stdout
     Sandbox.create(api_key=key, timeout=60)
+
+
+def test_the_limit_is_exact_however_many_ask_at_once(berm: Instance, team: str, key: str) -> None:
+    berm.berm("team", "limits", team, "--sandboxes", "3")
+
+    def create(_number: int) -> bool:
+        try:
+            Sandbox.create(api_key=key, timeout=60, retries=0)
+        except RateLimitException:
+            return False
+        return True
+
+    with ThreadPoolExecutor(10) as pool:
+        assert sum(pool.map(create, range(10))) == 3
 
 
 async def test_a_rate_is_waited_for_by_the_sdk_itself(berm: Instance, team: str, key: str) -> None:

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
-from berm.models import ApiKey, Principal
+from berm.models import ApiKey, Credential, Principal
 from berm.store import keys as store
 from berm.store.database import Database
 from tests.store.samples import MINUTE, NOON, OTHER_TEAM, TEAM, add_teams
@@ -21,6 +23,19 @@ async def test_a_key_is_known_by_its_digest(database: Database) -> None:
     assert await database.run(store.principal, "other") is None
     assert await database.run(store.listing, TEAM) == [KEY]
     assert await database.run(store.listing, OTHER_TEAM) == []
+
+
+async def test_an_access_token_is_no_key(database: Database) -> None:
+    token = replace(KEY, key_id="token-1", kind=Credential.ACCESS_TOKEN)
+    await database.run(store.add, token, "digest")
+    assert await database.run(store.principal, "digest") == Principal(
+        TEAM, "token-1", Credential.ACCESS_TOKEN
+    )
+    assert not await database.run(store.any_key)
+    assert await database.run(store.listing, TEAM) == []
+    assert await database.run(store.rename, TEAM, "token-1", "two") is None
+    assert not await database.run(store.remove, TEAM, "token-1")
+    assert await database.run(store.remove, TEAM, "token-1", Credential.ACCESS_TOKEN)
 
 
 async def test_use_and_name_are_recorded(database: Database) -> None:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import Connection, text
 
-from berm.store import build_logs, builds, paging, sandboxes, tags
+from berm.models import Credential, Principal
+from berm.store import build_logs, builds, keys, paging, sandboxes, tags, teams
 from berm.store import templates as store
 from berm.store.database import Database, migrate
 from berm.store.tags import Move, Tag
@@ -13,6 +14,7 @@ from tests.store.samples import MINUTE, NOON, TEAM
 
 _OLD = (
     "INSERT INTO teams VALUES (:team, 'one', :noon)",
+    "INSERT INTO api_keys VALUES ('k', :team, 'one', 'digest', 'e2b_ab', 'wxyz', 44, :noon, NULL)",
     "INSERT INTO templates VALUES ('t', :team, 'base', true, :noon, :noon, NULL, 0)",
     "INSERT INTO templates VALUES ('empty', :team, 'empty', true, :noon, :noon, NULL, 0)",
     """INSERT INTO builds VALUES ('b2', 't', 'ready', '["default"]', 1, 512, 2048, 9, '["new"]', '{"A": "2"}',
@@ -45,6 +47,11 @@ def _fill(connection: Connection) -> None:
     values = {name: time.isoformat(" ").removesuffix("+00:00") for name, time in times.items()}
     for statement in _OLD:
         connection.execute(text(statement), {"team": TEAM, **values})
+
+
+async def test_a_team_has_no_limits_of_its_own_and_keys_stay_keys(upgraded: Database) -> None:
+    assert await upgraded.run(teams.find_team, TEAM) == teams.Team(TEAM, "one", NOON)
+    assert await upgraded.run(keys.principal, "digest") == Principal(TEAM, "k", Credential.API_KEY)
 
 
 async def test_builds_get_numbers_in_order_of_creation(upgraded: Database) -> None:

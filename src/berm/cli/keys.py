@@ -55,6 +55,23 @@ def _masked(mask: "JSON") -> str:
 
 
 @app.command()
+def rename(
+    ctx: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="ID")],
+    name: Annotated[str, typer.Argument()],
+) -> None:
+    """Give a key another name.
+
+    \b
+    Example:
+      berm key rename 0b5c1c36-8d2e-4d0e-9f3b-6a4f9b1f2d11 deploy
+    """
+    with target(ctx).api() as api:
+        api.patch("api-keys", key_id, body={"name": name})
+    output.note(f"Key {key_id} is called {name}.")
+
+
+@app.command()
 def delete(ctx: typer.Context, key_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Delete a key; who uses it is refused from then on.
 
