@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from berm.errors import BermError, Code
-from berm.models import Layer, LogLine, Paused, Running, SandboxSpec, Usage
+from berm.models import Egress, Layer, LogLine, Paused, Running, SandboxSpec, Usage
 from berm.node import layers
 from berm.node.interface import Command, Copying
 
@@ -40,6 +40,8 @@ class FakeNode:
         self.commands: list[tuple[str, Command]] = []
         """What was run and begun, in order, each with its sandbox."""
         self.copies: list[Copying] = []
+        self.policed: list[tuple[str, Egress]] = []
+        """What sandboxes were told that they may reach, in order."""
         self.layer_names: set[str] = set()
         self.settled: set[str] = set()
         """The layers there were at the last `settle`."""
@@ -127,6 +129,10 @@ class FakeNode:
             async for ended in self.ended():
                 if ended == sandbox_id:
                     return
+
+    async def police(self, sandbox_id: str, egress: Egress) -> None:
+        self._living(sandbox_id)
+        self.policed.append((sandbox_id, egress))
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         return self.lines.get(sandbox_id, [])

@@ -163,6 +163,41 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Socks:
+    """A SOCKS5 server (RFC 1928) that a sandbox's connections go through."""
+
+    address: str
+    """`host:port`."""
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+
+EVERYWHERE = "0.0.0.0/0"
+"""What a sandbox without internet is denied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """What a sandbox may reach outside, as asked for: IPv4 addresses and networks; names in `allow_out` only.
+
+    What is allowed wins over what is denied. Nothing opens the host's own networks.
+    """
+
+    allow_out: tuple[str, ...] = ()
+    deny_out: tuple[str, ...] = ()
+    dns_servers: tuple[str, ...] | None = None
+    """Name servers that stay open when names are allowed; None leaves the host's."""
+    proxy: Socks | None = None
+    rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """By host name, the headers to set on requests to it."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is all or nothing, which needs no rules of its own."""
+        return not (self.allow_out or self.proxy or self.rules or set(self.deny_out) - {EVERYWHERE})
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """All that a node needs to start one sandbox."""
 
@@ -184,6 +219,8 @@ class SandboxSpec:
     """For one that was paused without its processes: how often it had been paused by then."""
     written: str = ""
     """A layer that counts as what it has written itself; it is not changed."""
+    egress: Egress | None = None
+    """What it may reach outside, if more is to be said of that than `allow_internet`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +230,8 @@ class Running:
     sandbox_id: str
     address: str
     """The sandbox's IPv4 address as the host reaches it."""
+    gateway: str = ""
+    """The host's own address on the sandbox's wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +285,8 @@ class Sandbox:
     keeps_memory: bool = False
     """Of a paused one: whether its processes are kept."""
     ingress: Ingress = Ingress()
+    egress: Egress = field(default_factory=Egress)
+    """Whatever is secret in it is sealed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,9 @@ def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> Non
 REFUSED: list[tuple[str, dict[str, object]]] = [
     ("volumeMounts", {"volumeMounts": [{"name": "v", "path": "/v"}]}),
     ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
-    ("network.allowOut", {"network": {"allowOut": ["1.1.1.1"]}}),
-    ("network.denyOut", {"network": {"denyOut": ["0.0.0.0/0", "10.0.0.0/8"]}}),
-    ("network.dnsServers", {"network": {"dnsServers": ["1.1.1.1"]}}),
+    ("network.allowOut with a host name", {"network": {"allowOut": ["1.1.1.1", "example.com"]}}),
     ("network.egressProxy", {"network": {"egressProxy": {"address": "proxy:1080"}}}),
-    ("network.rules", {"network": {"rules": {"example.com": []}}}),
+    ("network.rules", {"network": {"rules": {"example.com": [{}]}}}),
 ]
 
 

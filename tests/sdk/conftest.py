@@ -7,6 +7,7 @@ import pytest
 from e2b import AsyncSandbox, AsyncTemplate, Sandbox, Template
 
 from tests.instance import Instance
+from tests.outside import Outside, internet
 from tests.sdk.building import Sdk
 from tests.sdk.halves import asynchronous, synchronous
 
@@ -65,3 +66,10 @@ def either(half: Any) -> Iterator[Any]:
 def sdk(request: pytest.FixtureRequest) -> Sdk:
     """The template half of either SDK."""
     return Sdk(request.param)
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """A network namespace that plays the internet."""
+    with internet(tmp_path_factory.mktemp("outside")) as made:
+        yield made

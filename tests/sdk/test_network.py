@@ -1,57 +1,12 @@
 """What a sandbox reaches: the internet, which a namespace plays here, and nothing near the host."""
 
-import json
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from e2b import CommandExitException, Sandbox
 
 from tests.instance import Instance
-
-OUTSIDE = "203.0.113.2"
-"""An address of TEST-NET-3 (RFC 5737), which the rules treat as any public one."""
-PRIVATE = "192.168.213.2"
-
-
-def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
-
-
-@pytest.fixture(scope="module")
-def outside() -> Iterator[None]:
-    """A network namespace that plays the internet, with a web server at a public and at a private address."""
-    name, device = "berm-outside", "bermout0"
-    names = Path("/run/netns")
-    had_names = names.is_mount()
-    ip("netns", "add", name)
-    ip("link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", name)
-    for address in ("203.0.113.1/24", "192.168.213.1/24"):
-        ip("address", "add", address, "dev", device)
-    ip("link", "set", device, "up")
-    for address in (f"{OUTSIDE}/24", f"{PRIVATE}/24"):
-        ip("-n", name, "address", "add", address, "dev", "eth0")
-    for link in ("lo", "eth0"):
-        ip("-n", name, "link", "set", link, "up")
-    server = subprocess.Popen(
-        ["ip", "netns", "exec", name, "python3", "-u", "-m", "http.server", "80"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd="/usr/share",
-        text=True,
-    )
-    assert server.stdout
-    assert "Serving" in server.stdout.readline()
-    yield
-    server.kill()
-    server.wait()
-    server.stdout.close()
-    ip("link", "delete", device)
-    ip("netns", "delete", name)
-    # ip(8) mounts a directory for names and leaves it there.
-    if not had_names:
-        subprocess.run(["umount", str(names)], check=True)
+from tests.outside import ADDRESS, HOST, PRIVATE, PRIVATE_HOST, received
 
 
 def reaches(sandbox: Sandbox, address: str) -> bool:
@@ -65,8 +20,8 @@ def reaches(sandbox: Sandbox, address: str) -> bool:
 
 @pytest.mark.usefixtures("outside")
 def test_the_internet_is_reached_unless_it_is_off(create: Callable[..., Sandbox]) -> None:
-    assert reaches(create(), OUTSIDE)
-    assert not reaches(create(allow_internet_access=False), OUTSIDE)
+    assert reaches(create(), ADDRESS)
+    assert not reaches(create(allow_internet_access=False), ADDRESS)
 
 
 @pytest.mark.usefixtures("outside")
@@ -80,8 +35,8 @@ def test_private_networks_and_the_host_are_not_reached(
     inside = other.commands.run("hostname -I").stdout.strip()
     for address in (
         PRIVATE,
-        "192.168.213.1",
-        "203.0.113.1",
+        PRIVATE_HOST,
+        HOST,
         f"{gateway}:{port}",
         f"{inside}:8000",
         "169.254.169.254",
@@ -94,39 +49,32 @@ def test_private_networks_and_the_host_are_not_reached(
 
 @pytest.mark.usefixtures("outside")
 def test_a_forged_source_address_goes_nowhere(sandbox: Sandbox) -> None:
-    forge = """python3 - <<'END'
+    forge = f"""python3 - <<'END'
 import socket, struct
 s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 packet = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, 1, 0, 64, 17, 0,
-    socket.inet_aton("198.51.100.9"), socket.inet_aton("203.0.113.2")) + struct.pack("!HHHH", 9, 9, 8, 0)
+    socket.inet_aton("198.51.100.9"), socket.inet_aton("{ADDRESS}")) + struct.pack("!HHHH", 9, 9, 8, 0)
 for _ in range(3):
-    s.sendto(packet, ("203.0.113.2", 0))
+    s.sendto(packet, ("{ADDRESS}", 0))
 END"""
-    before = forwarded()
+    before = received()
     sandbox.commands.run(forge, user="root")
-    assert forwarded() == before
+    assert received() == before
 
 
 @pytest.mark.usefixtures("outside")
 def test_one_sandbox_cannot_fill_the_hosts_table_of_connections(sandbox: Sandbox) -> None:
-    flood = """python3 - <<'END'
+    flood = f"""python3 - <<'END'
 import socket
 for port in range(1024, 20000):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.bind(("0.0.0.0", port))
-        s.sendto(b"x", ("203.0.113.2", 9))
+        s.sendto(b"x", ("{ADDRESS}", 9))
 END"""
-    before = forwarded()
+    before = received()
     sandbox.commands.run(flood)
-    assert 8000 < forwarded() - before < 8400
-    assert not reaches(sandbox, OUTSIDE)
-
-
-def forwarded() -> int:
-    """Packets that the playing internet has received."""
-    command = ["ip", "-n", "berm-outside", "-j", "-s", "link", "show", "eth0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(json.loads(done.stdout)[0]["stats64"]["rx"]["packets"])
+    assert 8000 < received() - before < 8400
+    assert not reaches(sandbox, ADDRESS)
 
 
 def test_nobody_routes_into_a_sandbox_from_outside(sandbox: Sandbox) -> None:

@@ -75,6 +75,13 @@ async def set_timeout(sandbox_id: str, body: requests.Timeout, call: Caller) -> 
     return Response(status_code=204)
 
 
+@router.put("/sandboxes/{sandbox_id}/network")
+async def set_network(sandbox_id: str, body: requests.NetworkUpdate, call: Caller) -> Response:
+    allow_internet = body.allow_internet_access
+    await call.control.networks.update(call.who, sandbox_id, body.model(), allow_internet)
+    return Response(status_code=204)
+
+
 @router.post("/sandboxes/{sandbox_id}/refreshes")
 async def refresh(sandbox_id: str, call: Caller, body: requests.Refresh | None = None) -> Response:
     # Not `connect`, which resumes a paused one.

@@ -12,6 +12,7 @@ from berm.control.keys import Keys
 from berm.control.layers import Layers
 from berm.control.limits import Limiter
 from berm.control.metering import Metering
+from berm.control.networks import Networks
 from berm.control.pauses import Pauses
 from berm.control.products import Products
 from berm.control.reconcile import Reconciler
@@ -45,6 +46,7 @@ class Control:
     sandboxes: Sandboxes
     pauses: Pauses
     snapshots: Snapshots
+    networks: Networks
     reconciler: Reconciler
     metering: Metering
     usage: Sampler
@@ -85,6 +87,7 @@ class Control:
             builds=builds,
             sandboxes=sandboxes,
             pauses=pauses,
+            networks=Networks(database, node),
             snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
             reconciler=reconciler,
             metering=Metering(database, node, metrics),
@@ -100,6 +103,7 @@ class Control:
         await self.secrets.start(self.config.secrets_key_file)
         await self.reconciler.start()
         await self.pauses.start()
+        await self.networks.start()
         await self.sandboxes.start()
         await self.usage.start()
         await self.workshop.start(self.config.home / "boot")

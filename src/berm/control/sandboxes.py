@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from berm import ids
 from berm.config import Config
-from berm.control import starting
+from berm.control import networks, starting
 from berm.control.ingress import Ingresses
 from berm.control.limits import Limiter
 from berm.control.pauses import Pauses, again
@@ -19,7 +19,9 @@ from berm.control.tasks import Tasks
 from berm.control.templates import Templates
 from berm.errors import BermError, Code
 from berm.models import (
+    EVERYWHERE,
     Boot,
+    Egress,
     Endpoint,
     Ingress,
     Lifecycle,
@@ -58,6 +60,7 @@ class NewSandbox:
     ingress: Ingress = field(default_factory=Ingress)
     private: bool = False
     """Whether its ports ask for a traffic token, which is made for it."""
+    egress: Egress = field(default_factory=Egress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +279,7 @@ class Sandboxes:
 
     async def _made(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
         life = self.lifetime(who, wanted.timeout)
+        networks.checked(wanted.egress)
         template = await self._templates.resolve(who.team_id, wanted.template)
         spec = _spec(wanted, template)
         sandbox = _sandbox(who, wanted, template, spec)
@@ -338,16 +342,18 @@ class Sandboxes:
 
 def _spec(wanted: NewSandbox, template: Template) -> SandboxSpec:
     sandbox_id = ids.sandbox_id()
+    egress = networks.closed(wanted.egress, wanted.allow_internet)
     return SandboxSpec(
         sandbox_id=sandbox_id,
         layers=template.layers[:-1] if template.is_snapshot else template.layers,
         written=template.layers[-1] if template.is_snapshot else "",
         resources=template.resources,
-        allow_internet=wanted.allow_internet is not False,
+        allow_internet=EVERYWHERE not in egress.deny_out,
         env={**template.env, **_own_names(sandbox_id, template), **wanted.env},
         user=template.user,
         workdir=template.workdir,
         access_token=ids.access_token() if wanted.secure else None,
+        egress=None if egress.plain else egress,
     )
 
 
@@ -383,6 +389,7 @@ def _sandbox(who: Principal, wanted: NewSandbox, template: Template, spec: Sandb
         boot=_boot(spec, template),
         lifecycle=wanted.lifecycle,
         ingress=_ingress(wanted),
+        egress=wanted.egress,
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from berm.launcher import cgroup, network, pool, privileges
+from berm.launcher import cgroup, firewall, network, pool, privileges
 
 
 def main() -> None:
@@ -42,7 +42,9 @@ def run(arguments: argparse.Namespace, plan: network.Plan) -> None:
     cgroups = cgroup.detect(plan.instance)
     cgroups.set_up()
     servers = network.nameservers(Path("/etc/resolv.conf").read_text())
-    network.set_up_host(plan, servers)
+    wall = firewall.Firewall(plan, servers)
+    wall.set_up()
+    network.set_up_host()
     listening = _to_background(arguments.log)
     # Only here: nothing that a sandbox inherits is needed to find out that the host will not do.
     from berm.agent import server as agent  # noqa: PLC0415
@@ -50,7 +52,8 @@ def run(arguments: argparse.Namespace, plan: network.Plan) -> None:
 
     agent.rehearse()
     privileges.limit()
-    launcher = zygote.Launcher(plan, storage, cgroups, tuple(servers), arguments.warm)
+    host = zygote.Host(plan, storage, cgroups, wall)
+    launcher = zygote.Launcher(host, tuple(servers), arguments.warm)
     gc.collect()
     gc.freeze()
     zygote.serve(launcher, arguments.socket, listening)

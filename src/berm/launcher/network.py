@@ -1,4 +1,4 @@
-"""The network of sandboxes: addresses, the host's firewall, and the wire into each namespace."""
+"""The network of sandboxes: addresses, and the wire into each namespace."""
 
 import ipaddress
 import os
@@ -6,19 +6,10 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from berm.launcher import idmap, netlink, programs, syscalls
-
-# What a sandbox may never reach through the host: the special-purpose blocks of RFC 6890 that route anywhere.
-_NOT_PUBLIC = (
-    "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, "
-    "192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3"
-)
+from berm.launcher import idmap, netlink, syscalls
 
 _NEIGHBOURS = {"gc_thresh3": 65536, "gc_thresh2": 32768, "gc_thresh1": 16384}
 """Entries in the kernel's one table of neighbours (arp(7)), of which each sandbox takes two; usually 1024."""
-
-_MAX_FLOWS = 8192
-"""Connections to the outside that one sandbox may have: the host's table of them is shared by all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,47 +63,8 @@ def nameservers(text: str) -> list[str]:
     return [server for server in found if "." in server] or ["1.1.1.1", "8.8.8.8"]
 
 
-def ruleset(plan: Plan, servers: list[str]) -> str:
-    """The instance's nftables table (nft(8)): it only ever judges packets of its own devices."""
-    own = f'"{plan.prefix}*"'
-    return f"""
-table inet berm-{plan.instance} {{
-    chain input {{
-        type filter hook input priority -10; policy accept;
-        iifname {own} ct state established,related accept
-        iifname {own} drop
-    }}
-    chain forward {{
-        type filter hook forward priority -10; policy accept;
-        iifname {own} jump egress
-        oifname {own} ct state established,related accept
-        oifname {own} drop
-    }}
-    set flows {{
-        type ipv4_addr; size {plan.slots}; flags dynamic
-    }}
-    chain egress {{
-        meta nfproto ipv6 drop
-        fib saddr . iif oif missing drop
-        ip saddr {plan.offline_subnet} drop
-        ip daddr {{ {", ".join(servers)} }} meta l4proto {{ tcp, udp }} th dport 53 accept
-        ip daddr {{ {_NOT_PUBLIC} }} drop
-        fib daddr type local drop
-        ct state new add @flows {{ ip saddr ct count over {_MAX_FLOWS} }} drop
-        accept
-    }}
-    chain postrouting {{
-        type nat hook postrouting priority srcnat;
-        ip saddr {plan.subnet} oifname != {own} masquerade
-    }}
-}}
-"""
-
-
-def set_up_host(plan: Plan, servers: list[str]) -> None:
-    """Install the firewall and let the host forward. Safe to call again; raises OSError with nft's words."""
-    table = f"table inet berm-{plan.instance}\n"
-    programs.run("nft", "-f", "-", script=f"{table}delete {table}{ruleset(plan, servers)}")
+def set_up_host() -> None:
+    """Let the host forward, for many neighbours. Safe to call again."""
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     for name, least in _NEIGHBOURS.items():
         _raise(Path("/proc/sys/net/ipv4/neigh/default", name), least)
@@ -121,12 +73,6 @@ def set_up_host(plan: Plan, servers: list[str]) -> None:
 def _raise(setting: Path, least: int) -> None:
     if int(setting.read_text()) < least:
         setting.write_text(str(least))
-
-
-def tear_down_host(plan: Plan) -> None:
-    """Remove the firewall table of this instance."""
-    table = f"table inet berm-{plan.instance}\n"
-    programs.run("nft", "-f", "-", script=f"{table}delete {table}")
 
 
 def wire(plan: Plan, slot: int, namespace: int, host: netlink.Netlink, home: int) -> None:
@@ -148,13 +94,12 @@ def _wire_inside(plan: Plan, slot: int) -> None:
     inside = netlink.Netlink()
     try:
         loopback, index = socket.if_nametoindex("lo"), socket.if_nametoindex("eth0")
-        route = [netlink.default_route(index, plan.host_address(slot))] if plan.internet(slot) else []
         inside.send(
             netlink.up(loopback),
             netlink.no_link_local(index),
             netlink.address(index, plan.address(slot), 31),
             netlink.up(index),
-            *route,
+            netlink.default_route(index, plan.host_address(slot)),
         )
     finally:
         inside.close()

@@ -10,6 +10,8 @@ import socket
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from berm.launcher.policy import Policy
+
 MAX_PACKET: Final = 64 * 1024
 MAX_FDS: Final = 253
 """SCM_MAX_FD of the kernel."""
@@ -73,14 +75,18 @@ class LaunchSpec:
     mounts: tuple[MountSpec, ...] = ()
     generation: int = 0
     """How often it has been paused, if it is to go on from the files it had then; 0 for a new one."""
+    policy: Policy | None = None
+    """What it may reach, if more is to be said of that than `internet`."""
 
     @classmethod
     def from_wire(cls, message: dict[str, Any]) -> "LaunchSpec":
         mounts = tuple(map(MountSpec.from_wire, message["mounts"]))
-        return cls(**{**message, "layers": tuple(message["layers"]), "mounts": mounts})
+        policy = message["policy"] and Policy.from_wire(message["policy"])
+        layers = tuple(message["layers"])
+        return cls(**{**message, "layers": layers, "mounts": mounts, "policy": policy})
 
     def to_wire(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "policy": self.policy and self.policy.to_wire()}
 
 
 def send(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:

@@ -10,11 +10,14 @@ import struct
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from berm.launcher import enter, idmap, network, privileges, seccomp, sources, spec, syscalls
 from berm.launcher.cgroup import Cgroups, init_process
+from berm.launcher.firewall import Firewall
+from berm.launcher.policy import Policy
 from berm.launcher.pool import Pool
 from berm.launcher.slots import SlotError, Slots, Warm
 
@@ -22,19 +25,28 @@ _SANDBOX_ID: Final = re.compile(r"[a-z0-9]{1,32}")
 Reply = tuple[dict[str, Any], tuple[int, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What an instance has of the host."""
+
+    plan: network.Plan
+    pool: Pool
+    cgroups: Cgroups
+    firewall: Firewall
+
+
 class Launcher:
     """One instance's sandboxes: what each request does. All state is in the kernel or in the pool."""
 
-    def __init__(
-        self, plan: network.Plan, pool: Pool, cgroups: Cgroups, nameservers: tuple[str, ...], warm: int
-    ) -> None:
-        self._plan = plan
-        self._pool = pool
-        self._cgroups = cgroups
+    def __init__(self, host: Host, nameservers: tuple[str, ...], warm: int) -> None:
+        self._plan = host.plan
+        self._pool = host.pool
+        self._cgroups = host.cgroups
+        self._firewall = host.firewall
         self._common = enter.Common(nameservers, seccomp.compile_filter(), privileges.last_capability())
         self._dying: set[int] = set()
         self.ended = False
-        self.slots = Slots(plan, warm, self._warm_up)
+        self.slots = Slots(host.plan, warm, self._warm_up)
         self._operations: dict[str, Callable[..., Reply]] = {
             "create": self.create,
             "list": self.list,
@@ -46,6 +58,7 @@ class Launcher:
             "resume": self.resume,
             "shelved": self.shelved,
             "keep": self.keep,
+            "police": self.police,
             "tear_down": self.tear_down,
         }
         self._sweep()
@@ -54,7 +67,10 @@ class Launcher:
         """Find the slots that sandboxes of an earlier launcher hold, and free what it had made ahead."""
         held = {slot for name in self._pool.names() if (slot := self._pool.slot(name)) is not None}
         spare = {int(name) for name in self._cgroups.names()} | self._pool.spare()
-        self.slots.hold(held | spare | network.devices(self._plan))
+        devices = network.devices(self._plan)
+        self.slots.hold(held | spare | devices)
+        for number in self._firewall.policed() - held - spare - devices:
+            self._firewall.release(number)
         for number in spare - held:
             self._give_back(number)
 
@@ -99,7 +115,10 @@ class Launcher:
             raise
         finally:
             warm.close()
-        return {"address": self._plan.address(warm.number)}, ()
+        return self._addresses(warm.number), ()
+
+    def _addresses(self, slot: int) -> dict[str, Any]:
+        return {"address": self._plan.address(slot), "gateway": self._plan.host_address(slot)}
 
     def _take(self, internet: bool) -> Warm:
         try:
@@ -126,6 +145,8 @@ class Launcher:
     def _give(
         self, launch: spec.LaunchSpec, places: Sequence[str], warm: Warm, control: int, config: int
     ) -> None:
+        if launch.policy is not None:
+            self._firewall.police(warm.number, launch.policy)
         directory = self._pool.claim(warm.number, launch.sandbox_id, launch.disk_mb)
         self._cgroups.limit(str(warm.number), launch)
         layers = tuple(places.index(sources.layer(name)) for name in launch.layers)
@@ -156,7 +177,7 @@ class Launcher:
         generation = self._pool.generation(sandbox_id)
         if generation is None:
             self._cgroups.freeze(str(slot), False)
-        return {"address": self._plan.address(slot), "generation": generation}, (os.pidfd_open(pid),)
+        return {**self._addresses(slot), "generation": generation}, (os.pidfd_open(pid),)
 
     def kill(self, process: int, sandbox_id: str) -> Reply:
         """Kill a sandbox by its process 1; the kernel then ends all that runs in it (pid_namespaces(7))."""
@@ -191,6 +212,15 @@ class Launcher:
         self._check_generation(sandbox_id, generation)
         self._pool.unmark(sandbox_id)
         self._cgroups.freeze(group, False)
+        return {}, ()
+
+    def police(self, sandbox_id: str, policy: dict[str, Any]) -> Reply:
+        """Give a sandbox these rules for what it may reach, in place of those it had."""
+        _check(sandbox_id)
+        slot = self._pool.slot(sandbox_id)
+        if slot is None:
+            raise OSError(f"there is no sandbox {sandbox_id}")
+        self._firewall.police(slot, Policy.from_wire(policy))
         return {}, ()
 
     def _group(self, sandbox_id: str) -> str:
@@ -239,6 +269,8 @@ class Launcher:
         """Free a slot's control group and spare storage; its number is free when its processes are gone."""
         self._pool.discard(number)
         if self._cgroups.remove(str(number)):
+            # Not before: until its last process is gone a sandbox may send.
+            self._firewall.release(number)
             self._dying.discard(number)
             self.slots.release(number)
         else:
@@ -253,7 +285,7 @@ class Launcher:
         for number in numbers:
             self._give_back_at_last(number)
         self._cgroups.tear_down()
-        network.tear_down_host(self._plan)
+        self._firewall.tear_down()
         self._pool.close()
         self.ended = True
         return {}, ()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from berm.models import Layer, LogLine, Paused, Running, SandboxSpec, Usage
+from berm.models import Egress, Layer, LogLine, Paused, Running, SandboxSpec, Usage
 from berm.templates.plan import Copy, Directory
 
 
@@ -102,6 +102,14 @@ class Node(Protocol):
 
     async def kill(self, sandbox_id: str) -> bool:
         """End a sandbox, paused or not, and free all it held; False if there was none. Safe to call twice."""
+        ...
+
+    async def police(self, sandbox_id: str, egress: Egress) -> None:
+        """Let a running sandbox reach this in place of what it could: connections that it no longer may
+        have are cut by the time this returns.
+
+        Raises BermError UNAVAILABLE if it does not run, INTERNAL if the firewall refuses: all is as before.
+        """
         ...
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:

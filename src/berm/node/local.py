@@ -15,8 +15,9 @@ from berm.config import Config
 from berm.errors import BermError, Code
 from berm.images.threads import in_thread
 from berm.launcher.client import LauncherClient, LauncherGoneError
-from berm.models import AGENT_PORT, Endpoint, Layer, LogLine, Paused, Running, SandboxSpec, Usage
+from berm.models import AGENT_PORT, Egress, Endpoint, Layer, LogLine, Paused, Running, SandboxSpec, Usage
 from berm.node import agentclient, daemon, layers, logs, mounts, starting, uploads, usage, written
+from berm.node.egress import lists
 from berm.node.interface import Command
 from berm.node.storage import Storage
 
@@ -98,9 +99,10 @@ class LocalNode(Storage):
         """Follow a sandbox that nobody follows; if it has no processes, free what need not stay of it."""
         reply, fds = await client.call("adopt", sandbox_id=sandbox_id)
         if fds:
-            life = self._follow(Running(sandbox_id, reply["address"]), fds[0], None)
-            if reply["generation"] is not None:
-                self._shelve(sandbox_id, Paused(reply["generation"], has_processes=True))
+            generation = reply.pop("generation")
+            life = self._follow(Running(sandbox_id, **reply), fds[0], None)
+            if generation is not None:
+                self._shelve(sandbox_id, Paused(generation, has_processes=True))
             return life
         reply, _ = await client.call("free", sandbox_id=sandbox_id, for_good=for_good)
         self._paused.pop(sandbox_id, None)
@@ -358,6 +360,14 @@ class LocalNode(Storage):
             code = _REFUSALS.get(failure.errno or 0, Code.INTERNAL)
             raise BermError(code, f"could not {operation} the sandbox: {failure}") from failure
         return reply
+
+    async def police(self, sandbox_id: str, egress: Egress) -> None:
+        self._open(sandbox_id)
+        client = await self._launcher()
+        try:
+            await client.call("police", sandbox_id=sandbox_id, policy=lists.policy(egress).to_wire())
+        except OSError as failure:
+            raise BermError(Code.INTERNAL, f"the firewall was not changed: {failure}") from failure
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         return await asyncio.to_thread(logs.read, self._storage_of(sandbox_id) / "log")

@@ -14,6 +14,7 @@ from berm.launcher import spec as wire
 from berm.launcher.client import LauncherClient
 from berm.models import File, Running, SandboxSpec
 from berm.node import mounts
+from berm.node.egress import lists
 from berm.node.waiting import readable
 
 
@@ -37,7 +38,7 @@ async def ask(client: LauncherClient, spec: SandboxSpec, theirs: socket.socket) 
     """
     with theirs, _settings(spec) as settings:
         reply, _ = await client.call("create", theirs.fileno(), settings, **_launch_spec(spec).to_wire())
-    return Running(spec.sandbox_id, reply["address"])
+    return Running(spec.sandbox_id, **reply)
 
 
 async def introduction(ours: socket.socket) -> int:
@@ -65,6 +66,7 @@ def _launch_spec(spec: SandboxSpec) -> wire.LaunchSpec:
         internet=spec.allow_internet,
         mounts=tuple(map(mounts.to_wire, mounts.all_of(spec))),
         generation=spec.generation,
+        policy=lists.policy(spec.egress) if spec.egress else None,
     )
 
 

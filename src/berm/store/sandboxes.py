@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, insert, or_, select, update
 
 from berm.models import Boot, Ingress, Lifecycle, OnTimeout, Paused, Resources, Sandbox, State
-from berm.store import paging
+from berm.store import networks, paging
 from berm.store.schema import sandboxes as table
 from berm.store.schema import templates
 
@@ -282,6 +282,7 @@ def _values(sandbox: Sandbox, once: Once | None) -> dict[str, object]:
         "traffic_token": sandbox.ingress.traffic_token,
         "mask_host": sandbox.ingress.mask_host,
         "https_ports": list(sandbox.ingress.https_ports),
+        "network": networks.to_json(sandbox.egress),
     }
 
 
@@ -306,6 +307,7 @@ def _sandbox(row: Row[Any]) -> Sandbox:
         generation=row.generation,
         keeps_memory=row.keeps_memory,
         ingress=_ingress(row),
+        egress=networks.from_json(row.network),
     )
 
 

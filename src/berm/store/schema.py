@@ -231,6 +231,7 @@ sandboxes = Table(
     Column("traffic_token", String),
     Column("mask_host", String, nullable=False, server_default=""),
     Column("https_ports", JSON, nullable=False, server_default="[]"),
+    Column("network", JSON, nullable=False, server_default="{}"),
     UniqueConstraint("team_id", "idempotency_key"),
     Index(None, "team_id", "started_at"),
     Index(None, "end_at"),

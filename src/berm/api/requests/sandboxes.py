@@ -7,12 +7,13 @@ from urllib.parse import parse_qsl, unquote
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from berm import models
 from berm.api.requests.common import Body, Level, Query, Seconds, Text, Variable, millis, split, utc
 from berm.api.wire.common import Json
-from berm.api.wire.sandboxes import EVERYWHERE
 from berm.control.sandboxes import NewSandbox
 from berm.errors import BermError, Code
-from berm.models import AGENT_PORT, Ingress, Lifecycle, LogLine, OnTimeout, State
+from berm.models import AGENT_PORT, EVERYWHERE, Ingress, Lifecycle, LogLine, OnTimeout, State
+from berm.node.egress import names as host_names
 from berm.observability.logs import at_least, known_level
 from berm.store.sandboxes import Filter
 
@@ -28,15 +29,45 @@ HostMask = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9._:\[\]-]|\$\{PORT\})*$"
 TlsPort = Annotated[int, Field(ge=1, le=65535), AfterValidator(_no_agent_port)]
 
 
-class Network(Body):
-    allow_public_traffic: bool | None = None
-    allow_out: list[str] | None = None
-    deny_out: list[str] | None = None
-    dns_servers: list[str] | None = None
+class Egress(Body):
+    """The half of a network that is about what the sandbox reaches."""
+
+    allow_out: list[Text] | None = None
+    deny_out: list[Text] | None = None
+    dns_servers: list[Text] | None = None
     egress_proxy: Json | None = None
+    rules: Json | None = None
+
+    def model(self) -> models.Egress:
+        """Raises BermError NOT_OFFERED naming a field that asks for too much."""
+        names = any(map(host_names.is_pattern, self.allow_out or ()))
+        for field, asked in (
+            ("network.allowOut with a host name", names),
+            ("network.egressProxy", self.egress_proxy),
+            ("network.rules", self.rules),
+        ):
+            if asked:
+                raise BermError(Code.NOT_OFFERED, f"{field} is not offered yet", "leave it out")
+        servers = self.dns_servers
+        return models.Egress(
+            allow_out=tuple(self.allow_out or ()),
+            deny_out=tuple(self.deny_out or ()),
+            dns_servers=None if servers is None else tuple(servers),
+        )
+
+
+class Network(Egress):
+    """The network of a new sandbox."""
+
+    allow_public_traffic: bool | None = None
     mask_request_host: HostMask | None = None
     https_ports: Annotated[list[TlsPort], Field(max_length=100)] | None = None
-    rules: Json | None = None
+
+
+class NetworkUpdate(Egress):
+    """PUT /sandboxes/{sandboxID}/network. What is left out is cleared."""
+
+    allow_internet_access: Annotated[bool | None, Field(alias="allow_internet_access")] = None
 
 
 def _or_default(network: object) -> object:
@@ -100,11 +131,6 @@ class Refresh(Body):
 _NOT_YET: tuple[tuple[str, Callable[[CreateSandbox], object]], ...] = (
     ("volumeMounts", lambda b: b.volume_mounts),
     ("iam.tokens", lambda b: b.iam and b.iam.tokens),
-    ("network.allowOut", lambda b: b.network.allow_out),
-    ("network.denyOut", lambda b: set(b.network.deny_out or ()) - {EVERYWHERE}),
-    ("network.dnsServers", lambda b: b.network.dns_servers),
-    ("network.egressProxy", lambda b: b.network.egress_proxy),
-    ("network.rules", lambda b: b.network.rules),
 )
 """Wishes that cannot be granted, and when a request has them; others would be ignored without a word."""
 
@@ -114,7 +140,8 @@ def new_sandbox(body: CreateSandbox) -> NewSandbox:
     for field, asked in _NOT_YET:
         if asked(body):
             raise BermError(Code.NOT_OFFERED, f"{field} is not offered yet", "create the sandbox without it")
-    closed = body.allow_internet_access is False or bool(body.network.deny_out)
+    egress = body.network.model()
+    closed = egress.plain and EVERYWHERE in egress.deny_out
     return NewSandbox(
         template=body.template_id,
         timeout=body.timeout,
@@ -125,6 +152,7 @@ def new_sandbox(body: CreateSandbox) -> NewSandbox:
         lifecycle=_lifecycle(body),
         ingress=_ingress(body.network),
         private=body.network.allow_public_traffic is False,
+        egress=egress,
     )
 
 

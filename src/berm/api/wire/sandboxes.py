@@ -4,14 +4,11 @@ import json
 from collections.abc import Iterable
 
 from berm.api.wire.common import Json, instant, printable
-from berm.models import ENVD_VERSION, Ingress, LogLine, Sandbox, State
+from berm.models import ENVD_VERSION, EVERYWHERE, Egress, Ingress, LogLine, Sandbox, Socks, State
 from berm.observability.logs import known_level
 
 CLIENT_ID = "berm"
 """Required in answers and without meaning: every sandbox is reached through this server."""
-
-EVERYWHERE = "0.0.0.0/0"
-"""What a sandbox without internet is denied."""
 
 
 def sandbox(sandbox: Sandbox, domain: str) -> Json:
@@ -53,7 +50,10 @@ def detail(sandbox: Sandbox, domain: str) -> Json:
         **_token(sandbox),
         "domain": domain,
         "allowInternetAccess": sandbox.allow_internet,
-        "network": {**_ingress(sandbox.ingress), **_egress(sandbox)},
+        "network": {
+            **_ingress(sandbox.ingress),
+            **_egress(sandbox.egress, sandbox.allow_internet),
+        },
         "lifecycle": {
             "onTimeout": sandbox.lifecycle.on_timeout,
             "autoResume": sandbox.lifecycle.auto_resume,
@@ -87,8 +87,27 @@ def _ingress(ingress: Ingress) -> Json:
     }
 
 
-def _egress(sandbox: Sandbox) -> Json:
-    return {"allowOut": [], "denyOut": [EVERYWHERE] if sandbox.allow_internet is False else []}
+def _egress(egress: Egress, allow_internet: bool | None) -> Json:
+    """As configured, without the proxy's password."""
+    denied = list(egress.deny_out)
+    if allow_internet is False and EVERYWHERE not in denied:
+        denied.append(EVERYWHERE)
+    servers = egress.dns_servers
+    return {
+        "allowOut": list(egress.allow_out),
+        "denyOut": denied,
+        **({} if servers is None else {"dnsServers": list(servers)}),
+        **({"egressProxy": _socks(egress.proxy)} if egress.proxy else {}),
+        **({"rules": _rules(egress)} if egress.rules else {}),
+    }
+
+
+def _socks(socks: Socks) -> Json:
+    return {"address": socks.address, **({"username": socks.username} if socks.username else {})}
+
+
+def _rules(egress: Egress) -> Json:
+    return {host: [{"transform": {"headers": dict(headers)}}] for host, headers in egress.rules.items()}
 
 
 def log_entry(line: LogLine) -> Json:

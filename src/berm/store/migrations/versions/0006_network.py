@@ -1,0 +1,11 @@
+"""What a sandbox may reach outside."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    op.add_column("sandboxes", sa.Column("network", sa.JSON, nullable=False, server_default="{}"))

@@ -1,0 +1,102 @@
+"""What a sandbox may reach outside, as it is asked for and answered."""
+
+from typing import Any
+
+import pytest
+
+from berm.models import EVERYWHERE, Egress
+from tests.api.checks import check_error
+from tests.serving import Served
+
+LISTS = {"allowOut": ["203.0.113.2", "198.51.100.0/24"], "denyOut": [EVERYWHERE]}
+
+
+def create(served: Served, **body: Any) -> str:
+    response = served.client.post("/v2/sandboxes", json={"templateID": "base", **body})
+    assert response.status_code == 201, response.text
+    return str(response.json()["sandboxID"])
+
+
+def network(served: Served, sandbox_id: str) -> Any:
+    return served.client.get(f"/sandboxes/{sandbox_id}").json()["network"]
+
+
+def put(served: Served, sandbox_id: str, **body: Any) -> None:
+    response = served.client.put(f"/sandboxes/{sandbox_id}/network", json=body)
+    assert response.status_code == 204, response.text
+
+
+def test_lists_are_given_to_the_node_and_answered_as_configured(served: Served) -> None:
+    made = create(served, network=LISTS)
+    assert network(served, made) == {"allowPublicTraffic": True, **LISTS}
+    assert served.node.specs[made].egress == Egress(tuple(LISTS["allowOut"]), tuple(LISTS["denyOut"]))
+
+
+@pytest.mark.parametrize(
+    ("body", "internet"),
+    [
+        ({}, True),
+        ({"allow_internet_access": False}, False),
+        ({"network": {"denyOut": [EVERYWHERE]}}, False),
+        ({"network": {"denyOut": [EVERYWHERE]}, "allow_internet_access": True}, False),
+        ({"network": {"dnsServers": ["1.1.1.1"]}}, True),
+    ],
+)
+def test_all_or_nothing_takes_no_rules_of_its_own(
+    served: Served, body: dict[str, Any], internet: bool
+) -> None:
+    spec = served.node.specs[create(served, **body)]
+    assert (spec.egress, spec.allow_internet) == (None, internet)
+
+
+def test_without_internet_only_what_is_allowed_is_left(served: Served) -> None:
+    made = create(served, network={"allowOut": ["203.0.113.2"]}, allow_internet_access=False)
+    assert served.node.specs[made].egress == Egress(("203.0.113.2",), (EVERYWHERE,))
+    assert network(served, made)["denyOut"] == [EVERYWHERE]
+
+
+def test_an_update_replaces_all_and_clears_what_is_left_out(served: Served) -> None:
+    made = create(served, network=LISTS, allow_internet_access=False)
+    put(served, made, denyOut=["203.0.113.0/24"])
+    assert network(served, made) == {
+        "allowPublicTraffic": True,
+        "allowOut": [],
+        "denyOut": ["203.0.113.0/24"],
+    }
+    put(served, made)
+    assert network(served, made) == {"allowPublicTraffic": True, "allowOut": [], "denyOut": []}
+    put(served, made, allow_internet_access=False)
+    assert network(served, made)["denyOut"] == [EVERYWHERE]
+    told = [egress for _, egress in served.node.policed]
+    assert told == [Egress(deny_out=("203.0.113.0/24",)), Egress(), Egress(deny_out=(EVERYWHERE,))]
+
+
+def test_only_the_team_s_own_live_sandboxes_are_updated(served: Served) -> None:
+    made = create(served)
+    for sandbox_id in ("nosuchsandbox", made):
+        served.client.delete(f"/sandboxes/{made}")
+        response = served.client.put(f"/sandboxes/{sandbox_id}/network", json={})
+        check_error(response, 404, f"sandbox '{sandbox_id}' not found")
+    assert served.node.policed == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"allowOut": ["::1"]}, "network.allowOut: '::1' is not an IPv4 address, a network or a host name"),
+        ({"allowOut": ["10.0.0.0/33"]}, "network.allowOut: '10.0.0.0/33' is not"),
+        ({"allowOut": ["exa mple.com"]}, "network.allowOut: 'exa mple.com' is not"),
+        ({"denyOut": ["example.com"]}, "network.denyOut: 'example.com' is not an IPv4 address or network"),
+        ({"denyOut": [f"10.0.{n // 256}.{n % 256}" for n in range(501)]}, "network.denyOut has 501 entries"),
+        ({"dnsServers": ["10.0.0.0/8"]}, "network.dnsServers: '10.0.0.0/8' is not an IPv4 address"),
+        ({"dnsServers": ["1.1.1.1"] * 11}, "network.dnsServers has 11 entries"),
+        ({"allowOut": "10.0.0.1"}, "allowOut is '10.0.0.1'"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_named(served: Served, body: dict[str, Any], words: str) -> None:
+    response = served.client.post("/v2/sandboxes", json={"templateID": "base", "network": body})
+    check_error(response, 400, words)
+    assert not served.node.specs
+    made = create(served)
+    check_error(served.client.put(f"/sandboxes/{made}/network", json=body), 400, words)
+    assert not served.node.policed
