@@ -80,7 +80,7 @@ def _wire() -> None:
 def _servers(directory: Path) -> Iterator[Outside]:
     log = directory / "outside.log"
     command = ["ip", "netns", "exec", NAME, sys.executable, "-u", str(_SERVER), str(directory), SOCKS]
-    with log.open("w") as output:
+    with log.open("a") as output:
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output)
     try:
         while "serving" not in log.read_text():

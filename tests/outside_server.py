@@ -55,6 +55,12 @@ async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.Stream
             await writer.drain()
             await asyncio.sleep(0.1)
         return
+    if path == "/large":
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n")
+        for number in range(2000):
+            writer.write(b"%09d\n" % number * 1000)
+            await writer.drain()
+        return
     text = json.dumps({"where": where, "head": head, "body": body}).encode()
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
     await writer.drain()

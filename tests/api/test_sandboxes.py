@@ -107,7 +107,6 @@ def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> Non
 REFUSED: list[tuple[str, dict[str, object]]] = [
     ("volumeMounts", {"volumeMounts": [{"name": "v", "path": "/v"}]}),
     ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
-    ("network.allowOut with a host name", {"network": {"allowOut": ["1.1.1.1", "example.com"]}}),
     ("network.egressProxy", {"network": {"egressProxy": {"address": "proxy:1080"}}}),
     ("network.rules", {"network": {"rules": {"example.com": [{}]}}}),
 ]

@@ -123,7 +123,7 @@ except OSError as failure:
     print(type(failure).__name__)
 """
     sandbox.files.write("udp.py", script)
-    handle = sandbox.commands.run("python3 -u udp.py", background=True, stdin=True)
+    handle = sandbox.commands.run("python3 udp.py", background=True, stdin=True)
     seen = iter(stdout for stdout, _, _ in handle if stdout)
     assert next(seen) == "one\n"
     sandbox.update_network({"deny_out": [ADDRESS]})

@@ -18,6 +18,7 @@ from berm.launcher.client import LauncherClient, LauncherGoneError
 from berm.models import AGENT_PORT, Egress, Endpoint, Layer, LogLine, Paused, Running, SandboxSpec, Usage
 from berm.node import agentclient, daemon, layers, logs, mounts, starting, uploads, usage, written
 from berm.node.egress import lists
+from berm.node.egress.doors import Doors
 from berm.node.interface import Command
 from berm.node.storage import Storage
 
@@ -68,6 +69,7 @@ class LocalNode(Storage):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._agents: agentclient.Agents | None = None
+        self._doors = Doors()
         self._lives: dict[str, _Life] = {}
         self._running: dict[str, Running] = {}
         self._paused: dict[str, Paused] = {}
@@ -124,6 +126,7 @@ class LocalNode(Storage):
             os.close(life.process)
         self._lives.clear()
         self._running.clear()
+        await self._doors.close_all()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -212,6 +215,9 @@ class LocalNode(Storage):
             life = self._follow(running, await starting.introduction(ours), spec)
             try:
                 await starting.ready(ours)
+                if spec.egress:
+                    async with self._doors.changing(spec.sandbox_id, running.gateway, spec.egress):
+                        pass
                 if spec.generation:
                     await self._settled(client, spec)
             except OSError:
@@ -362,10 +368,12 @@ class LocalNode(Storage):
         return reply
 
     async def police(self, sandbox_id: str, egress: Egress) -> None:
-        self._open(sandbox_id)
+        life, _ = self._open(sandbox_id)
         client = await self._launcher()
+        gateway = life.running.gateway
         try:
-            await client.call("police", sandbox_id=sandbox_id, policy=lists.policy(egress).to_wire())
+            async with self._doors.changing(sandbox_id, gateway, egress):
+                await client.call("police", sandbox_id=sandbox_id, policy=lists.policy(egress).to_wire())
         except OSError as failure:
             raise BermError(Code.INTERNAL, f"the firewall was not changed: {failure}") from failure
 
@@ -496,6 +504,7 @@ class LocalNode(Storage):
     async def _free(self, life: _Life) -> None:
         sandbox_id = life.running.sandbox_id
         try:
+            await self._doors.close(life.running.sandbox_id)
             if not life.keep:
                 await self._forget(sandbox_id, for_good=life.for_good)
         finally:

@@ -13,7 +13,6 @@ from berm.api.wire.common import Json
 from berm.control.sandboxes import NewSandbox
 from berm.errors import BermError, Code
 from berm.models import AGENT_PORT, EVERYWHERE, Ingress, Lifecycle, LogLine, OnTimeout, State
-from berm.node.egress import names as host_names
 from berm.observability.logs import at_least, known_level
 from berm.store.sandboxes import Filter
 
@@ -40,9 +39,7 @@ class Egress(Body):
 
     def model(self) -> models.Egress:
         """Raises BermError NOT_OFFERED naming a field that asks for too much."""
-        names = any(map(host_names.is_pattern, self.allow_out or ()))
         for field, asked in (
-            ("network.allowOut with a host name", names),
             ("network.egressProxy", self.egress_proxy),
             ("network.rules", self.rules),
         ):

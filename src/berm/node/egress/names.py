@@ -20,6 +20,11 @@ def is_pattern(text: str) -> bool:
     return len(name) <= _LONGEST and bool(_PATTERN.fullmatch(name)) and not last.isdigit()
 
 
+def is_name(text: str) -> bool:
+    """Whether that is a host name, as no address is."""
+    return "*" not in text and is_pattern(text)
+
+
 def matches(pattern: str, name: str) -> bool:
     """Whether a pattern covers a name; `*.example.com` covers all below example.com, not itself."""
     pattern, name = normal(pattern), normal(name)

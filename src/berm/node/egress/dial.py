@@ -1,0 +1,95 @@
+"""Connections that the host makes for a sandbox: to public addresses only, whatever a name resolves to."""
+
+import asyncio
+import ipaddress
+import random
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final
+
+from berm.launcher.firewall import NOT_PUBLIC
+from berm.launcher.policy import networks, within
+
+SECONDS: Final = 10
+"""How long a name may take to be resolved, and an address to be connected to."""
+
+_TRIED: Final = 3
+"""Addresses of a name that are tried."""
+
+_NOT_PUBLIC: Final = networks(NOT_PUBLIC)
+_THREADS: Final = ThreadPoolExecutor(16, "resolver")
+"""Of their own: a resolver that is slow for one must not keep the server from its disk."""
+
+Resolve = Callable[[str], Sequence[str]]
+
+
+class RefusedError(OSError):
+    """There is no way to where a sandbox wants to go, and why; `status` is how HTTP says it."""
+
+    def __init__(self, words: str, status: str = "502 Bad Gateway") -> None:
+        super().__init__(words)
+        self.status = status
+
+
+def by_host(name: str) -> list[str]:
+    """The IPv4 addresses of a name as the host resolves it; raises OSError."""
+    found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is neither special nor one of the host's own."""
+    if within(ipaddress.IPv4Address(address), _NOT_PUBLIC):
+        return False
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return True
+    return False
+
+
+async def addresses(name: str, resolve: Resolve) -> list[str]:
+    """The public addresses of a name, in any order. Raises RefusedError if there is none."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            found = await asyncio.get_running_loop().run_in_executor(_THREADS, resolve, name)
+    except (OSError, UnicodeError, TimeoutError):
+        raise RefusedError(f"the name {name} cannot be resolved") from None
+    public = [address for address in dict.fromkeys(found) if is_public(address)]
+    if not public:
+        raise RefusedError(f"the name {name} stands for no public address")
+    return random.sample(public, len(public))
+
+
+async def connect(host: str, port: int, resolve: Resolve) -> socket.socket:
+    """A connection to a name or an address. Raises RefusedError."""
+    for address in (await candidates(host, resolve))[:_TRIED]:
+        with suppress(OSError):
+            return await _connected(address, port)
+    raise RefusedError(f"{host} does not answer on port {port}")
+
+
+async def candidates(host: str, resolve: Resolve) -> list[str]:
+    """The public addresses that stand behind a name or an address."""
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return await addresses(host, resolve)
+    if not is_public(host):
+        raise RefusedError(f"{host} is not a public address")
+    return [host]
+
+
+async def _connected(address: str, port: int) -> socket.socket:
+    """Raises OSError, of which TimeoutError is one."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        async with asyncio.timeout(SECONDS):
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

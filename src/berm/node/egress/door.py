@@ -1,0 +1,140 @@
+"""The host's transparent proxy: where the redirected connections of one sandbox come in."""
+
+import asyncio
+import logging
+import socket
+import struct
+from dataclasses import replace
+from typing import Final
+
+from berm.launcher.firewall import PROXY_PORT
+from berm.node.egress import dial, exchange, streams
+from berm.node.egress.judge import HTTP, Asked, Judge, Target
+from berm.node.egress.streams import Stream
+
+MOST: Final = 512
+"""Connections through the proxy that one sandbox may have at a time; further ones are reset."""
+
+_HEAD_SECONDS: Final = 10
+"""How long a client may take to name where it goes."""
+
+_PAUSE_SECONDS: Final = 0.1
+
+_ORIGINAL_DESTINATION: Final = 80
+"""SO_ORIGINAL_DST of linux/netfilter_ipv4.h."""
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """Listens on the host's end of one sandbox's wire, where nobody else can send to.
+
+    It knows what that sandbox may reach, and needs to know nothing else of it.
+    """
+
+    def __init__(self, judge: Judge, resolve: dial.Resolve) -> None:
+        self.judge = judge
+        self._resolve = resolve
+        self._known: dict[asyncio.Task[None], tuple[Asked, Target] | None] = {}
+        self._accepting: asyncio.Task[None] | None = None
+
+    def open(self, gateway: str) -> None:
+        """Begin to listen. Raises OSError."""
+        listener = socket.create_server((gateway, PROXY_PORT), backlog=MOST)
+        listener.setblocking(False)
+        self._accepting = asyncio.get_running_loop().create_task(self._accept(listener))
+
+    def change(self, judge: Judge) -> None:
+        """Decide like this from now on, and reset the connections that would go elsewhere, or nowhere."""
+        self.judge = judge
+        for task, known in self._known.items():
+            if known and judge.target(known[0]) != known[1]:
+                task.cancel()
+
+    async def close(self) -> None:
+        """Reset every connection and listen no more."""
+        tasks = [task for task in (self._accepting, *self._known) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with listener:
+            while True:
+                try:
+                    sock, _ = await loop.sock_accept(listener)
+                except OSError:  # no descriptor is free just now
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                    continue
+                if len(self._known) >= MOST:
+                    streams.refuse(sock)
+                    continue
+                task = loop.create_task(self._serve(sock))
+                self._known[task] = None
+                task.add_done_callback(self._served)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        del self._known[task]
+        if not task.cancelled() and (failure := task.exception()):
+            log.error("a connection of a sandbox's: %s", failure, exc_info=failure)
+
+    async def _serve(self, sock: socket.socket) -> None:
+        """One connection, from its first byte to its end; what breaks in it breaks it alone."""
+        try:
+            asked = _asked(sock)
+            inside = await Stream.over(sock)
+        except OSError:
+            sock.close()
+            return
+        try:
+            await self._pass_on(inside, asked)
+            await inside.close()
+        except* OSError:
+            pass
+        finally:
+            inside.reset()
+
+    async def _pass_on(self, inside: Stream, asked: Asked) -> None:
+        """Raises OSError when a side breaks, or when there is no way and no words to say so."""
+        opening = exchange.Opening()
+        if self.judge.reads(asked.port):
+            async with asyncio.timeout(_HEAD_SECONDS):
+                opening = await (exchange.http if asked.port == HTTP else exchange.tls)(inside)
+        try:
+            target = self._target(replace(asked, name=opening.name), opening)
+            outside = await self._dial(target)
+        except dial.RefusedError as refusal:
+            if not opening.is_http:
+                raise
+            await inside.farewell(exchange.page(refusal.status, str(refusal)))
+            return
+        try:
+            await exchange.between(inside, outside, opening, target.headers)
+            await outside.close()
+        finally:
+            outside.reset()
+
+    def _target(self, asked: Asked, opening: exchange.Opening) -> Target:
+        target = self.judge.target(asked)
+        if target is None and opening.wrong:
+            raise dial.RefusedError(
+                f"that is no request that can be sent on: {opening.wrong}", "400 Bad Request"
+            )
+        if target is None:
+            raise dial.RefusedError(
+                f"this sandbox may not reach {asked.name or asked.address}", "403 Forbidden"
+            )
+        # From here on a change of what is allowed finds it.
+        if task := asyncio.current_task():
+            self._known[task] = asked, target
+        return target
+
+    async def _dial(self, target: Target) -> Stream:
+        return await Stream.over(await dial.connect(target.host, target.port, self._resolve))
+
+
+def _asked(sock: socket.socket) -> Asked:
+    """Where a redirected connection was sent to (getsockopt(2) of netfilter's)."""
+    port, address = struct.unpack("!2xH4s8x", sock.getsockopt(socket.SOL_IP, _ORIGINAL_DESTINATION, 16))
+    return Asked(socket.inet_ntoa(address), port)

@@ -1,0 +1,49 @@
+"""The doors of this machine's sandboxes: one for each whose connections the proxy has to see."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from berm.models import Egress
+from berm.node.egress import dial
+from berm.node.egress.door import Door
+from berm.node.egress.judge import Judge
+
+
+class Doors:
+    """One sandbox is changed by one caller at a time."""
+
+    def __init__(self, resolve: dial.Resolve = dial.by_host) -> None:
+        self._resolve = resolve
+        self._doors: dict[str, Door] = {}
+
+    @asynccontextmanager
+    async def changing(self, sandbox_id: str, gateway: str, egress: Egress) -> AsyncIterator[None]:
+        """What has to be there before the firewall changes comes first, what ends by it comes last.
+
+        If the change fails, connections are decided as before. Raises OSError when it cannot listen.
+        """
+        judge, door = Judge(egress), self._doors.get(sandbox_id)
+        before = door.judge if door else None
+        if judge.wanted and door is None:
+            door = self._doors[sandbox_id] = Door(judge, self._resolve)
+            door.open(gateway)
+        try:
+            yield
+        except BaseException:
+            if before is None:
+                await self.close(sandbox_id)
+            raise
+        if not judge.wanted:
+            await self.close(sandbox_id)
+        elif door:
+            door.change(judge)
+
+    async def close(self, sandbox_id: str) -> None:
+        """Reset every connection of one that is over, or needs no door. Safe to call again."""
+        if door := self._doors.pop(sandbox_id, None):
+            await door.close()
+
+    async def close_all(self) -> None:
+        """Connections through the proxy end; sandboxes live on, and find nobody until the next server."""
+        for sandbox_id in tuple(self._doors):
+            await self.close(sandbox_id)

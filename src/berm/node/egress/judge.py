@@ -1,0 +1,62 @@
+"""Where a connection of a sandbox's may go, by the name it asks for and the address it was sent to."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from berm.launcher.policy import Policy, Redirect
+from berm.models import Egress, Socks
+from berm.node.egress import lists, names
+
+HTTP: Final = 80
+HTTPS: Final = 443
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a connection was sent to, and the name in its first bytes."""
+
+    address: str
+    port: int
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where it goes instead: a name to be resolved, or an address."""
+
+    host: str
+    port: int
+    proxy: Socks | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Judge:
+    """Decides for one sandbox."""
+
+    def __init__(self, egress: Egress) -> None:
+        self.egress = egress
+        self.policy: Policy = lists.policy(egress)
+        self._names = lists.hosts(egress)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is redirected."""
+        return self.policy.redirect is not Redirect.NONE
+
+    def reads(self, port: int) -> bool:
+        """Whether the first bytes matter of what is sent to a port."""
+        return port in (HTTP, HTTPS) and bool(self._names)
+
+    def target(self, asked: Asked) -> Target | None:
+        """Where that goes; None if nowhere."""
+        if asked.name is not None and self._allows(asked.name, asked.port):
+            return Target(names.normal(asked.name), asked.port)
+        if self.policy.reaches(ipaddress.IPv4Address(asked.address)):
+            return Target(asked.address, asked.port)
+        return None
+
+    def _allows(self, name: str, port: int) -> bool:
+        known = names.is_name(name) and port in (HTTP, HTTPS)
+        return known and any(names.matches(pattern, name) for pattern in self._names)

@@ -1,0 +1,110 @@
+"""Which names and addresses the lists cover, and what of them the firewall is told."""
+
+import ipaddress
+
+import pytest
+
+from berm.launcher.policy import Redirect
+from berm.models import EVERYWHERE, Egress
+from berm.node.egress import dial, lists, names
+from berm.node.egress.judge import Asked, Judge
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "covered"),
+    [
+        ("example.com", "example.com", True),
+        ("Example.COM.", "eXample.com", True),
+        ("example.com", "example.com.", True),
+        ("example.com", "www.example.com", False),
+        ("example.com", "badexample.com", False),
+        ("*.example.com", "www.example.com", True),
+        ("*.example.com", "a.b.example.com", True),
+        ("*.example.com", "example.com", False),
+        ("*.example.com", ".example.com", False),
+        ("*.example.com", "badexample.com", False),
+        ("*", "anything.at.all", True),
+    ],
+)
+def test_what_a_pattern_covers(pattern: str, name: str, covered: bool) -> None:
+    assert names.matches(pattern, name) is covered
+
+
+@pytest.mark.parametrize(
+    "text", ["example.com", "*.example.com", "*", "localhost", "xn--mller-kva.de", "a_b.c"]
+)
+def test_a_pattern(text: str) -> None:
+    assert names.is_pattern(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *". a..b -a.com a-.com a/b a:80 *a.com a.*.com 1.2.3 1.2.3.4 ::1 müller.de http://a.com".split(),
+        *("", "a b", "a\n", "x" * 64, "a." * 127 + "com"),
+    ],
+)
+def test_no_pattern(text: str) -> None:
+    assert not names.is_pattern(text)
+
+
+def test_names_close_all_else_and_are_looked_for() -> None:
+    policy = lists.policy(Egress(("example.com", "203.0.113.2")))
+    assert (policy.closed, policy.redirect) == (True, Redirect.WEB)
+    assert policy.untouched == policy.allow
+    assert policy.asks(ipaddress.IPv4Address("10.0.0.53"))
+
+
+def test_addresses_close_nothing_by_themselves() -> None:
+    policy = lists.policy(Egress(("203.0.113.2",)))
+    assert (policy.closed, policy.redirect) == (False, Redirect.NONE)
+
+
+@pytest.mark.parametrize(
+    ("egress", "asked"),
+    [
+        (Egress(), True),
+        (Egress(deny_out=(EVERYWHERE,)), False),
+        (Egress(deny_out=("10.0.0.0/8",)), False),
+        (Egress(("10.0.0.53",), (EVERYWHERE,)), True),
+        (Egress(("example.com",), (EVERYWHERE,)), True),
+        (Egress(("example.com",), dns_servers=()), False),
+        (Egress(("example.com",), dns_servers=("8.8.8.8",)), False),
+        (Egress(("example.com",), dns_servers=("10.0.0.53",)), True),
+        (Egress(dns_servers=()), True),
+    ],
+)
+def test_who_may_ask_the_host_s_name_server(egress: Egress, asked: bool) -> None:
+    assert lists.policy(egress).asks(ipaddress.IPv4Address("10.0.0.53")) is asked
+
+
+@pytest.mark.parametrize(
+    ("port", "name", "host"),
+    [
+        (80, "example.com", "example.com"),
+        (443, "EXAMPLE.com.", "example.com"),
+        (443, "other.com", None),
+        (8080, "example.com", None),
+        (80, None, None),
+        (80, "*", None),
+        (80, "203.0.113.2", None),
+    ],
+)
+def test_a_name_counts_on_the_ports_of_the_web(port: int, name: str | None, host: str | None) -> None:
+    target = Judge(Egress(("example.com",))).target(Asked("203.0.113.2", port, name))
+    assert (target and target.host) == host
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "10.1.2.3", "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255"]
+)
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not dial.is_public(address)
+
+
+async def test_only_public_addresses_of_a_name_are_used() -> None:
+    assert await dial.addresses("x", lambda _: ["10.0.0.1", "203.0.113.9", "127.0.0.1"]) == ["203.0.113.9"]
+    with pytest.raises(dial.RefusedError, match="no public address"):
+        await dial.addresses("x", lambda _: ["10.0.0.1"])
+    with pytest.raises(dial.RefusedError, match="not a public address"):
+        await dial.connect("192.168.0.1", 80, dial.by_host)
