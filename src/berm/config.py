@@ -158,6 +158,11 @@ class Config:
         return Path(self.secrets_key) if self.secrets_key else self.home / "secrets.key"
 
     @property
+    def networks_key_file(self) -> Path:
+        """The key that passwords of sandboxes' proxies are sealed with, readable by root only."""
+        return self.home / "networks.key"
+
+    @property
     def url(self) -> str:
         """Where local clients reach the server."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound

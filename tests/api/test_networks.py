@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from berm.models import EVERYWHERE, Egress
+from berm.config import Config
+from berm.models import EVERYWHERE, Egress, Socks
 from tests.api.checks import check_error
 from tests.serving import Served
 
@@ -100,3 +101,48 @@ def test_an_entry_that_cannot_be_is_named(served: Served, body: dict[str, Any], 
     made = create(served)
     check_error(served.client.put(f"/sandboxes/{made}/network", json=body), 400, words)
     assert not served.node.policed
+
+
+PROXY = {"address": "proxy.example.com:1080", "username": "walrus", "password": "tusk-and-tusk"}
+
+
+def test_a_proxy_is_given_to_the_node_and_its_password_to_nobody_else(served: Served, config: Config) -> None:
+    made = create(served, network={"egressProxy": PROXY})
+    expected = {"address": PROXY["address"], "username": "walrus"}
+    assert network(served, made)["egressProxy"] == expected
+    assert served.node.specs[made].egress == Egress(proxy=Socks(*PROXY.values()))
+    put(served, made, egressProxy={**PROXY, "password": "other-tusk"})
+    assert network(served, made)["egressProxy"] == expected
+    assert served.node.policed[-1][1].proxy == Socks(PROXY["address"], "walrus", "other-tusk")
+    assert "tusk" not in repr(served.node.policed)
+    kept = [path.read_bytes() for path in config.home.iterdir() if path.is_file()]
+    assert kept
+    assert not [content for content in kept if b"tusk" in content]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"address": "proxy"}, "network.egressProxy.address: 'proxy' is not host:port"),
+        ({"address": "http://proxy:80"}, "is not host:port"),
+        ({"address": "proxy:0"}, "is not host:port"),
+        ({"address": "[::1]:1080"}, "is not host:port"),
+        ({"username": None}, "network.egressProxy has a username or a password alone"),
+        ({"password": "tusk" * 64}, "network.egressProxy.password is longer than 255 bytes"),
+        ({"password": 5}, "network.egressProxy.password is wrong"),
+        ({"password": ["tusk"]}, "network.egressProxy.password is wrong"),
+    ],
+)
+def test_a_proxy_that_cannot_be_is_refused_without_an_echo(
+    untouched: Served, changes: dict[str, Any], words: str
+) -> None:
+    body = {"templateID": "base", "network": {"egressProxy": {**PROXY, **changes}}}
+    response = untouched.client.post("/v2/sandboxes", json=body)
+    check_error(response, 400, words)
+    assert "tusk" not in response.text
+
+
+def test_a_proxy_under_tls_is_not_offered(untouched: Served) -> None:
+    body = {"templateID": "base", "network": {"egressProxy": {**PROXY, "tls": {"enabled": True}}}}
+    response = untouched.client.post("/v2/sandboxes", json=body)
+    check_error(response, 501, "network.egressProxy.tls is not offered yet")

@@ -107,7 +107,8 @@ def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> Non
 REFUSED: list[tuple[str, dict[str, object]]] = [
     ("volumeMounts", {"volumeMounts": [{"name": "v", "path": "/v"}]}),
     ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
-    ("network.egressProxy", {"network": {"egressProxy": {"address": "proxy:1080"}}}),
+    ("network.maskRequestHost", {"network": {"maskRequestHost": "localhost:${PORT}"}}),
+    ("network.httpsPorts", {"network": {"httpsPorts": [443]}}),
     ("network.rules", {"network": {"rules": {"example.com": [{}]}}}),
 ]
 

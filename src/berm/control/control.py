@@ -58,7 +58,8 @@ class Control:
         workshop = Workshop(node, Layers(database))
         images = Images(templates, workshop)
         limiter, ingresses = Limiter(node, config), Ingresses()
-        pauses = Pauses(database, node, limiter, config)
+        networks = Networks(database, node)
+        pauses = Pauses(database, node, limiter, networks, config)
         reconciler = Reconciler(database, node, pauses, ingresses)
         sandboxes = Sandboxes(
             database,
@@ -69,6 +70,7 @@ class Control:
             pauses=pauses,
             ingresses=ingresses,
             limiter=limiter,
+            networks=networks,
             metrics=metrics,
         )
         keys = Keys(database)
@@ -87,7 +89,7 @@ class Control:
             builds=builds,
             sandboxes=sandboxes,
             pauses=pauses,
-            networks=Networks(database, node),
+            networks=networks,
             snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
             reconciler=reconciler,
             metering=Metering(database, node, metrics),
@@ -103,7 +105,7 @@ class Control:
         await self.secrets.start(self.config.secrets_key_file)
         await self.reconciler.start()
         await self.pauses.start()
-        await self.networks.start()
+        await self.networks.start(self.config.networks_key_file)
         await self.sandboxes.start()
         await self.usage.start()
         await self.workshop.start(self.config.home / "boot")

@@ -1,25 +1,24 @@
-"""What sandboxes may reach outside: what may be asked for, and changing it while they run."""
+"""What sandboxes may reach outside, kept with their records and changed while they run."""
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
+from berm.control import egress as rules
+from berm.control import sealing
+from berm.control.sealing import Seal
 from berm.control.states import now
 from berm.errors import BermError, Code
 from berm.models import Egress, Principal, Sandbox, State
-from berm.node.egress import lists, names
 from berm.node.interface import Node
 from berm.store import networks as store
 from berm.store import sandboxes
 from berm.store.database import Database
 
-_MOST: Final = 500
-"""Entries of one list, which are told to the launcher in one packet."""
-
-_MOST_SERVERS: Final = 10
 _LONGEST_ECHO: Final = 64
 
 
@@ -32,15 +31,23 @@ class Networks:
     def __init__(self, database: Database, node: Node) -> None:
         self._database = database
         self._node = node
+        self._seal: Seal | None = None
         self._changing: Counter[str] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def start(self) -> None:
-        """Put in force what is recorded of the sandboxes that live already."""
+    async def start(self, key_file: Path) -> None:
+        """Put in force what is recorded of the sandboxes that live already.
+
+        What cannot be opened, as the key is another, stays closed until it is said anew.
+        """
+        self._seal = _seal(key_file)
         recorded = await self._database.run(store.egresses, now())
         for sandbox_id in recorded.keys() & self._node.running().keys():
             try:
-                await self._node.police(sandbox_id, closed(*recorded[sandbox_id]))
+                egress, allow_internet = recorded[sandbox_id]
+                await self._node.police(
+                    sandbox_id, rules.closed(self.opened(sandbox_id, egress), allow_internet)
+                )
             except BermError as error:
                 log.error("the network of %s stays as it was: %s", sandbox_id, error)
 
@@ -52,13 +59,32 @@ class Networks:
         Raises BermError NOT_FOUND, CONFLICT for a sandbox that does not run now, and what `checked` and
         `Node.police` raise.
         """
-        wanted = checked(egress)
+        wanted = rules.checked(egress)
         async with self._alone(sandbox_id):
             found = await self._database.run(sandboxes.find, who.team_id, sandbox_id, now())
             self._check_runs(sandbox_id, found)
-            await self._node.police(sandbox_id, closed(wanted, allow_internet))
-            if not await self._database.run(store.replace, sandbox_id, wanted, allow_internet):
+            await self._node.police(sandbox_id, rules.closed(wanted, allow_internet))
+            if not await self._database.run(
+                store.replace, sandbox_id, self.sealed(sandbox_id, wanted), allow_internet
+            ):
                 raise _no_sandbox(sandbox_id)
+
+    def sealed(self, sandbox_id: str, egress: Egress) -> Egress:
+        """As it is recorded. Raises BermError INTERNAL before `start`."""
+        return rules.sealed(egress, self._key(), sandbox_id)
+
+    def in_force(self, sandbox: Sandbox) -> Egress:
+        """What a recorded sandbox may reach. Raises BermError INTERNAL if it was sealed with another key."""
+        return rules.closed(self.opened(sandbox.sandbox_id, sandbox.egress), sandbox.allow_internet)
+
+    def opened(self, sandbox_id: str, egress: Egress) -> Egress:
+        """What `sealed` was given. Raises BermError INTERNAL if that was with another key."""
+        return rules.opened(egress, self._key(), sandbox_id)
+
+    def _key(self) -> Seal:
+        if self._seal is None:
+            raise BermError(Code.INTERNAL, "the key of what is sealed has not been read")
+        return self._seal
 
     def _check_runs(self, sandbox_id: str, found: Sandbox | None) -> None:
         if found is None:
@@ -84,31 +110,8 @@ class Networks:
                 del self._changing[sandbox_id], self._locks[sandbox_id]
 
 
-def closed(egress: Egress, allow_internet: bool | None) -> Egress:
-    """The same with everything denied, if internet access is off."""
-    return lists.deny_all(egress) if allow_internet is False else egress
-
-
-def checked(egress: Egress) -> Egress:
-    """The same. Raises BermError INVALID_ARGUMENT naming the field and the entry that cannot be."""
-    _check("network.allowOut", egress.allow_out, _is_destination, "an IPv4 address, a network or a host name")
-    _check("network.denyOut", egress.deny_out, lists.is_network, "an IPv4 address or network")
-    _check("network.dnsServers", egress.dns_servers or (), lists.is_address, "an IPv4 address", _MOST_SERVERS)
-    return egress
-
-
-def _is_destination(text: str) -> bool:
-    return lists.is_network(text) or names.is_pattern(text)
-
-
-def _check(
-    field: str, entries: Sequence[str], is_right: Callable[[str], bool], kind: str, most: int = _MOST
-) -> None:
-    if len(entries) > most:
-        raise BermError(Code.INVALID_ARGUMENT, f"{field} has {len(entries)} entries", f"{most} are the most")
-    for entry in entries:
-        if not is_right(entry):
-            raise BermError(Code.INVALID_ARGUMENT, f"{field}: {entry[:_LONGEST_ECHO]!r} is not {kind}")
+def _seal(key_file: Path) -> Seal:
+    return sealing.read(key_file) if key_file.exists() else sealing.make(key_file)
 
 
 def _no_sandbox(sandbox_id: str) -> BermError:

@@ -13,9 +13,10 @@ from weakref import WeakValueDictionary
 from berm.config import Config
 from berm.control import starting
 from berm.control.limits import Limiter
+from berm.control.networks import Networks
 from berm.control.states import no_sandbox, now
 from berm.errors import BermError, Code
-from berm.models import Paused, Principal, Sandbox, SandboxSpec, State
+from berm.models import EVERYWHERE, Egress, Paused, Principal, Sandbox, SandboxSpec, State
 from berm.node.interface import Node
 from berm.store import sandboxes as store
 from berm.store.database import Database
@@ -27,10 +28,13 @@ _AWAKE: Final = timedelta(minutes=5)
 class Pauses:
     """A team sees its own sandboxes only."""
 
-    def __init__(self, database: Database, node: Node, limiter: Limiter, config: Config) -> None:
+    def __init__(
+        self, database: Database, node: Node, limiter: Limiter, networks: Networks, config: Config
+    ) -> None:
         self._database = database
         self._node = node
         self._limiter = limiter
+        self._networks = networks
         self._config = config
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._dormant: set[str] = set()
@@ -135,7 +139,7 @@ class Pauses:
         paused = self._node.paused().get(sandbox.sandbox_id)
         with self._limiter.admit(sandbox.team_id, sandbox.sandbox_id, anew=False):
             if paused and paused.has_processes and memory:
-                await self._node.resume(sandbox.sandbox_id, sandbox.generation)
+                await self._go_on(sandbox)
             else:
                 await self._boot(sandbox)
         self._dormant.discard(sandbox.sandbox_id)
@@ -145,9 +149,16 @@ class Pauses:
             raise no_sandbox(sandbox.sandbox_id)
         return resumed
 
+    async def _go_on(self, sandbox: Sandbox) -> None:
+        await self._node.resume(sandbox.sandbox_id, sandbox.generation)
+        egress = self._networks.in_force(sandbox)
+        if not egress.plain:
+            # The kernel has kept the rules; a server that came meanwhile has yet to serve what needs one.
+            await self._node.police(sandbox.sandbox_id, egress)
+
     async def _boot(self, sandbox: Sandbox) -> None:
         await self._node.drop_memory(sandbox.sandbox_id)
-        await self._node.create(again(sandbox))
+        await self._node.create(again(sandbox, self._networks.in_force(sandbox)))
         try:
             await starting.start(self._node, sandbox.sandbox_id, sandbox.boot, self._config.ready_timeout)
         except BaseException:
@@ -156,13 +167,14 @@ class Pauses:
             raise
 
 
-def again(sandbox: Sandbox) -> SandboxSpec:
-    """What a sandbox is started with that was paused without its processes."""
+def again(sandbox: Sandbox, egress: Egress) -> SandboxSpec:
+    """What a sandbox is started with that was paused without its processes; `egress` is what is in force."""
     return SandboxSpec(
         sandbox_id=sandbox.sandbox_id,
         layers=sandbox.layers,
         resources=sandbox.resources,
-        allow_internet=sandbox.allow_internet is not False,
+        allow_internet=EVERYWHERE not in egress.deny_out,
+        egress=None if egress.plain else egress,
         env=sandbox.boot.env,
         user=sandbox.boot.user,
         workdir=sandbox.boot.workdir,

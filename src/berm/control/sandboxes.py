@@ -8,9 +8,11 @@ from datetime import timedelta
 
 from berm import ids
 from berm.config import Config
-from berm.control import networks, starting
+from berm.control import egress as rules
+from berm.control import starting
 from berm.control.ingress import Ingresses
 from berm.control.limits import Limiter
+from berm.control.networks import Networks
 from berm.control.pauses import Pauses, again
 from berm.control.reconcile import Reconciler
 from berm.control.starting import Program
@@ -87,6 +89,7 @@ class Sandboxes:
         pauses: Pauses,
         ingresses: Ingresses,
         limiter: Limiter,
+        networks: Networks,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -97,6 +100,7 @@ class Sandboxes:
         self._pauses = pauses
         self._ingresses = ingresses
         self._limiter = limiter
+        self._networks = networks
         self._metrics = metrics
         self._tasks = Tasks()
         self._answers: dict[tuple[str, str], asyncio.Task[tuple[Sandbox, str]]] = {}
@@ -138,6 +142,7 @@ class Sandboxes:
     async def _copied(self, who: Principal, copies: Copies) -> Sandbox:
         origin, sandbox_id = copies.origin, ids.sandbox_id()
         boot = replace(origin.boot, env={**origin.boot.env, _OWN_ID: sandbox_id})
+        egress = self._networks.opened(origin.sandbox_id, origin.egress)
         private = origin.ingress.traffic_token is not None
         sandbox = replace(
             origin,
@@ -145,11 +150,13 @@ class Sandboxes:
             state=State.RUNNING,
             access_token=ids.access_token() if origin.access_token else None,
             ingress=replace(origin.ingress, traffic_token=ids.traffic_token() if private else None),
+            egress=self._networks.sealed(sandbox_id, egress),
             boot=boot,
             generation=0,
             keeps_memory=False,
         )
-        return await self._launch(sandbox, replace(again(sandbox), written=copies.layer), copies.life)
+        spec = again(sandbox, self._networks.in_force(sandbox))
+        return await self._launch(sandbox, replace(spec, written=copies.layer), copies.life)
 
     async def get(self, who: Principal, sandbox_id: str) -> Sandbox:
         found = await self._database.run(store.find, who.team_id, sandbox_id, now())
@@ -279,10 +286,11 @@ class Sandboxes:
 
     async def _made(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
         life = self.lifetime(who, wanted.timeout)
-        networks.checked(wanted.egress)
+        rules.checked(wanted.egress)
         template = await self._templates.resolve(who.team_id, wanted.template)
         spec = _spec(wanted, template)
-        sandbox = _sandbox(who, wanted, template, spec)
+        egress = self._networks.sealed(spec.sandbox_id, wanted.egress)
+        sandbox = replace(_sandbox(who, wanted, template, spec), egress=egress)
         return await self._launch(sandbox, spec, life, once)
 
     async def _launch(
@@ -342,7 +350,7 @@ class Sandboxes:
 
 def _spec(wanted: NewSandbox, template: Template) -> SandboxSpec:
     sandbox_id = ids.sandbox_id()
-    egress = networks.closed(wanted.egress, wanted.allow_internet)
+    egress = rules.closed(wanted.egress, wanted.allow_internet)
     return SandboxSpec(
         sandbox_id=sandbox_id,
         layers=template.layers[:-1] if template.is_snapshot else template.layers,
@@ -389,7 +397,6 @@ def _sandbox(who: Principal, wanted: NewSandbox, template: Template, spec: Sandb
         boot=_boot(spec, template),
         lifecycle=wanted.lifecycle,
         ingress=_ingress(wanted),
-        egress=wanted.egress,
     )
 
 

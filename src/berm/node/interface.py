@@ -108,7 +108,8 @@ class Node(Protocol):
         """Let a running sandbox reach this in place of what it could: connections that it no longer may
         have are cut by the time this returns.
 
-        Raises BermError UNAVAILABLE if it does not run, INTERNAL if the firewall refuses: all is as before.
+        Raises BermError INVALID_ARGUMENT for a proxy that is not public, UNAVAILABLE if the sandbox does not
+        run, INTERNAL if the firewall refuses: then all is as before.
         """
         ...
 

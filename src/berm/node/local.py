@@ -147,6 +147,7 @@ class LocalNode(Storage):
         mounts.check(spec)
         self._creating[spec.sandbox_id] = asyncio.get_running_loop().create_future()
         try:
+            await self._doors.check(spec.egress)
             return await self._create_prepared(spec)
         except asyncio.CancelledError:
             # Wherever that came, it may run already.
@@ -368,6 +369,7 @@ class LocalNode(Storage):
         return reply
 
     async def police(self, sandbox_id: str, egress: Egress) -> None:
+        await self._doors.check(egress)
         life, _ = self._open(sandbox_id)
         client = await self._launcher()
         gateway = life.running.gateway

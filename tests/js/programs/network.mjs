@@ -1,7 +1,7 @@
 // Says what a sandbox may reach, changes it while it runs, and looks what it reaches.
 import { ALL_TRAFFIC, Sandbox } from 'e2b'
 
-const [one, other] = process.argv.slice(2)
+const [one, other, address, username, password] = process.argv.slice(2)
 const sandbox = await Sandbox.create({ network: { allowOut: [one], denyOut: ({ allTraffic }) => [allTraffic] } })
 const reached = async () => {
   const found = []
@@ -20,6 +20,9 @@ try {
   const closed = await reached()
   await sandbox.updateNetwork({ allowOut: ['named.example.com'], denyOut: [ALL_TRAFFIC] })
   const named = (await sandbox.getInfo()).network
+  await sandbox.updateNetwork({ egressProxy: { address, username, password } })
+  const proxied = await reached()
+  const { egressProxy } = (await sandbox.getInfo()).network
   const failures = []
   for (const attempt of [
     () => sandbox.updateNetwork({ denyOut: ['example.com'] }),
@@ -27,7 +30,7 @@ try {
   ]) {
     failures.push(await attempt().then(String, (error) => `${error.name}: ${error.message}`))
   }
-  console.log(JSON.stringify({ made, network: info.network, updated, closed, named, failures }))
+  console.log(JSON.stringify({ made, network: info.network, updated, closed, named, proxied, egressProxy, failures }))
 } finally {
   await sandbox.kill()
 }

@@ -28,28 +28,42 @@ HostMask = Annotated[str, Field(pattern=r"^(?:[A-Za-z0-9._:\[\]-]|\$\{PORT\})*$"
 TlsPort = Annotated[int, Field(ge=1, le=65535), AfterValidator(_no_agent_port)]
 
 
+class SocksTls(Body):
+    enabled: bool
+
+
+class EgressProxy(Body):
+    address: Text
+    username: Text | None = None
+    password: Text | None = None
+    tls: SocksTls | None = None
+
+    def model(self) -> models.Socks:
+        """Raises BermError NOT_OFFERED."""
+        if self.tls and self.tls.enabled:
+            raise BermError(Code.NOT_OFFERED, "network.egressProxy.tls is not offered yet", "leave it out")
+        return models.Socks(self.address, self.username or "", self.password or "")
+
+
 class Egress(Body):
     """The half of a network that is about what the sandbox reaches."""
 
     allow_out: list[Text] | None = None
     deny_out: list[Text] | None = None
     dns_servers: list[Text] | None = None
-    egress_proxy: Json | None = None
+    egress_proxy: EgressProxy | None = None
     rules: Json | None = None
 
     def model(self) -> models.Egress:
         """Raises BermError NOT_OFFERED naming a field that asks for too much."""
-        for field, asked in (
-            ("network.egressProxy", self.egress_proxy),
-            ("network.rules", self.rules),
-        ):
-            if asked:
-                raise BermError(Code.NOT_OFFERED, f"{field} is not offered yet", "leave it out")
+        if self.rules:
+            raise BermError(Code.NOT_OFFERED, "network.rules is not offered yet", "leave it out")
         servers = self.dns_servers
         return models.Egress(
             allow_out=tuple(self.allow_out or ()),
             deny_out=tuple(self.deny_out or ()),
             dns_servers=None if servers is None else tuple(servers),
+            proxy=self.egress_proxy.model() if self.egress_proxy else None,
         )
 
 

@@ -39,6 +39,14 @@ def by_host(name: str) -> list[str]:
     return [str(address[0]) for *_, address in found]
 
 
+def is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_public(address: str) -> bool:
     """Whether an address is neither special nor one of the host's own."""
     if within(ipaddress.IPv4Address(address), _NOT_PUBLIC):
@@ -74,9 +82,7 @@ async def connect(host: str, port: int, resolve: Resolve) -> socket.socket:
 
 async def candidates(host: str, resolve: Resolve) -> list[str]:
     """The public addresses that stand behind a name or an address."""
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
+    if not is_address(host):
         return await addresses(host, resolve)
     if not is_public(host):
         raise RefusedError(f"{host} is not a public address")

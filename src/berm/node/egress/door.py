@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from berm.launcher.firewall import PROXY_PORT
-from berm.node.egress import dial, exchange, streams
+from berm.node.egress import dial, exchange, socks, streams
 from berm.node.egress.judge import HTTP, Asked, Judge, Target
 from berm.node.egress.streams import Stream
 
@@ -98,7 +98,7 @@ class Door:
     async def _pass_on(self, inside: Stream, asked: Asked) -> None:
         """Raises OSError when a side breaks, or when there is no way and no words to say so."""
         opening = exchange.Opening()
-        if self.judge.reads(asked.port):
+        if self.judge.reads(asked):
             async with asyncio.timeout(_HEAD_SECONDS):
                 opening = await (exchange.http if asked.port == HTTP else exchange.tls)(inside)
         try:
@@ -131,6 +131,10 @@ class Door:
         return target
 
     async def _dial(self, target: Target) -> Stream:
+        if target.proxy:
+            return await Stream.over(
+                await socks.connect(target.proxy, target.host, target.port, self._resolve)
+            )
         return await Stream.over(await dial.connect(target.host, target.port, self._resolve))
 
 

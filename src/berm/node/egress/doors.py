@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from berm.errors import BermError, Code
 from berm.models import Egress
-from berm.node.egress import dial
+from berm.node.egress import dial, socks
 from berm.node.egress.door import Door
 from berm.node.egress.judge import Judge
 
@@ -15,6 +16,14 @@ class Doors:
     def __init__(self, resolve: dial.Resolve = dial.by_host) -> None:
         self._resolve = resolve
         self._doors: dict[str, Door] = {}
+
+    async def check(self, egress: Egress | None) -> None:
+        """Raises BermError INVALID_ARGUMENT for a SOCKS server that is nowhere public."""
+        if egress and egress.proxy:
+            try:
+                await socks.server(egress.proxy, self._resolve)
+            except dial.RefusedError as refusal:
+                raise BermError(Code.INVALID_ARGUMENT, f"network.egressProxy.address: {refusal}") from None
 
     @asynccontextmanager
     async def changing(self, sandbox_id: str, gateway: str, egress: Egress) -> AsyncIterator[None]:

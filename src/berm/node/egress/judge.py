@@ -45,17 +45,18 @@ class Judge:
         """Whether anything is redirected."""
         return self.policy.redirect is not Redirect.NONE
 
-    def reads(self, port: int) -> bool:
-        """Whether the first bytes matter of what is sent to a port."""
-        return port in (HTTP, HTTPS) and bool(self._names)
+    def reads(self, asked: Asked) -> bool:
+        """Whether the first bytes matter: where a name could open what the address does not."""
+        return asked.port in (HTTP, HTTPS) and bool(self._names) and not self._reaches(asked)
 
     def target(self, asked: Asked) -> Target | None:
         """Where that goes; None if nowhere."""
         if asked.name is not None and self._allows(asked.name, asked.port):
-            return Target(names.normal(asked.name), asked.port)
-        if self.policy.reaches(ipaddress.IPv4Address(asked.address)):
-            return Target(asked.address, asked.port)
-        return None
+            return Target(names.normal(asked.name), asked.port, self.egress.proxy)
+        return Target(asked.address, asked.port, self.egress.proxy) if self._reaches(asked) else None
+
+    def _reaches(self, asked: Asked) -> bool:
+        return self.policy.reaches(ipaddress.IPv4Address(asked.address))
 
     def _allows(self, name: str, port: int) -> bool:
         known = names.is_name(name) and port in (HTTP, HTTPS)

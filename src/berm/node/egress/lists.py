@@ -29,11 +29,14 @@ def policy(egress: Egress) -> Policy:
 
 
 def _redirect(egress: Egress) -> Redirect:
+    if egress.proxy:
+        return Redirect.TCP
     return Redirect.WEB if hosts(egress) else Redirect.NONE
 
 
 def _untouched(egress: Egress, allow: Networks) -> Networks:
-    return allow
+    """What is reached directly because of its address, and not read on its way."""
+    return () if egress.proxy else allow
 
 
 def hosts(egress: Egress) -> tuple[str, ...]:
