@@ -1,6 +1,6 @@
 """Frozen values that cross layers. No behaviour, no I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum, auto
@@ -190,6 +190,8 @@ class Egress:
     proxy: Socks | None = None
     rules: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     """By host name, the headers to set on requests to it."""
+    secret: Callable[[str], Awaitable[str]] | None = field(default=None, repr=False, compare=False)
+    """Gives the value of a secret that rules name; never recorded."""
 
     @property
     def plain(self) -> bool:

@@ -146,3 +146,41 @@ def test_a_proxy_under_tls_is_not_offered(untouched: Served) -> None:
     body = {"templateID": "base", "network": {"egressProxy": {**PROXY, "tls": {"enabled": True}}}}
     response = untouched.client.post("/v2/sandboxes", json=body)
     check_error(response, 501, "network.egressProxy.tls is not offered yet")
+
+
+def rules(host: str = "a.com", name: str = "X-Key", value: str = "tusk") -> Any:
+    return {"rules": {host: [{"transform": {"headers": {name: value}}}, {}]}}
+
+
+def test_rules_are_given_to_the_node_and_answered(served: Served, config: Config) -> None:
+    made = create(served, network=rules())
+    assert served.node.specs[made].egress == Egress(rules={"a.com": {"X-Key": "tusk"}})
+    assert network(served, made)["rules"] == {"a.com": [{"transform": {"headers": {"X-Key": "tusk"}}}]}
+    assert not [path for path in config.home.glob("berm.db*") if b"tusk" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (rules(host="a b"), 400, "network.rules: 'a b' is not a host name"),
+        (rules(host="10.0.0.1"), 400, "network.rules: '10.0.0.1' is not a host name"),
+        (rules(name="Host"), 400, "network.rules.a.com: the header 'Host' cannot be set"),
+        (rules(name="X Y"), 400, "the header 'X Y' cannot be set"),
+        (rules(name=""), 400, "the header '' cannot be set"),
+        (rules(value="tusk\r\nX: y"), 400, "has a value that no header can have"),
+        (rules(value="tusk" * 3000), 400, "has a value that no header can have"),
+        (rules(value="tusk ${e2b.secrets.KEY}"), 501, "network.rules with ${e2b.secrets...} is not offered"),
+        (
+            rules(value="tusk ${e2b.identity.tokens.aws}"),
+            501,
+            "names an identity token, which is not offered",
+        ),
+        ({"rules": {"a.com": [{"transform": {"headers": {"X": ["tusk"]}}}]}}, 400, "is wrong"),
+    ],
+)
+def test_a_rule_that_cannot_be_is_refused_without_an_echo(
+    untouched: Served, body: dict[str, Any], status: int, words: str
+) -> None:
+    response = untouched.client.post("/v2/sandboxes", json={"templateID": "base", "network": body})
+    check_error(response, status, words)
+    assert "tusk" not in response.text

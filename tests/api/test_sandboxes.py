@@ -109,7 +109,6 @@ REFUSED: list[tuple[str, dict[str, object]]] = [
     ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
     ("network.maskRequestHost", {"network": {"maskRequestHost": "localhost:${PORT}"}}),
     ("network.httpsPorts", {"network": {"httpsPorts": [443]}}),
-    ("network.rules", {"network": {"rules": {"example.com": [{}]}}}),
 ]
 
 

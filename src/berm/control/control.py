@@ -58,7 +58,8 @@ class Control:
         workshop = Workshop(node, Layers(database))
         images = Images(templates, workshop)
         limiter, ingresses = Limiter(node, config), Ingresses()
-        networks = Networks(database, node)
+        secrets = Secrets(database)
+        networks = Networks(database, node, secrets.value)
         pauses = Pauses(database, node, limiter, networks, config)
         reconciler = Reconciler(database, node, pauses, ingresses)
         sandboxes = Sandboxes(
@@ -81,7 +82,7 @@ class Control:
             keys=keys,
             teams=Teams(database, limiter),
             admin=Admin(database, keys, sandboxes, builds),
-            secrets=Secrets(database),
+            secrets=secrets,
             templates=templates,
             history=History(database),
             products=Products(workshop, config.home / "work"),

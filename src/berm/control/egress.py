@@ -2,7 +2,7 @@
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +16,15 @@ _MOST: Final = 500
 
 _MOST_SERVERS: Final = 10
 _LONGEST_ECHO: Final = 64
+_LONGEST_VALUE: Final = 8192
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+_TEXT: Final = re.compile(r"[\t\x20-\x7e]*")
+_OURS: Final = frozenset(
+    ("host", "content-length", "transfer-encoding", "connection", "upgrade", "keep-alive", "te", "trailer")
+)
+"""Headers that say where a request goes and where it ends."""
+
+_IDENTITY: Final = "${e2b.identity."
 _ADDRESS: Final = re.compile(r"([^:]+):(\d{1,5})")
 
 
@@ -31,29 +40,29 @@ def checked(egress: Egress) -> Egress:
     _check("network.dnsServers", egress.dns_servers or (), lists.is_address, "an IPv4 address", _MOST_SERVERS)
     if egress.proxy:
         _check_socks(egress.proxy)
+    _check("network.rules", tuple(egress.rules), names.is_pattern, "a host name")
+    for host, headers in egress.rules.items():
+        _check_headers(host, headers)
     return egress
 
 
 def sealed(egress: Egress, seal: Seal, sandbox_id: str) -> Egress:
     """As it is recorded: what is secret in it can be read with the key only, and of this sandbox only."""
-    proxy = egress.proxy
-    if proxy is None or not proxy.password:
-        return egress
-    password = b64encode(seal.close(proxy.password, *_place(sandbox_id))).decode()
-    return replace(egress, proxy=replace(proxy, password=password))
+    return _mapped(egress, lambda text: b64encode(seal.close(text, "egress", sandbox_id)).decode())
 
 
 def opened(egress: Egress, seal: Seal, sandbox_id: str) -> Egress:
     """As it was before it was sealed. Raises BermError INTERNAL if that was with another key."""
+    return _mapped(egress, lambda text: seal.open(b64decode(text), "egress", sandbox_id))
+
+
+def _mapped(egress: Egress, change: Callable[[str], str]) -> Egress:
+    """The same with all that may be secret in it changed: a proxy's password, and values of headers."""
     proxy = egress.proxy
-    if proxy is None or not proxy.password:
-        return egress
-    password = seal.open(b64decode(proxy.password), *_place(sandbox_id))
-    return replace(egress, proxy=replace(proxy, password=password))
-
-
-def _place(sandbox_id: str) -> tuple[str, str]:
-    return "egress", sandbox_id
+    if proxy and proxy.password:
+        proxy = replace(proxy, password=change(proxy.password))
+    rules = {host: {k: change(v) for k, v in headers.items()} for host, headers in egress.rules.items()}
+    return replace(egress, proxy=proxy, rules=rules)
 
 
 def _check_socks(socks: Socks) -> None:
@@ -74,6 +83,18 @@ def _check_socks(socks: Socks) -> None:
             "network.egressProxy has a username or a password alone",
             "give both or none",
         )
+
+
+def _check_headers(host: str, headers: Mapping[str, str]) -> None:
+    """The value of a header is never echoed."""
+    for name, value in headers.items():
+        field = f"network.rules.{host}: the header {name[:_LONGEST_ECHO]!r}"
+        if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
+            raise BermError(Code.INVALID_ARGUMENT, f"{field} cannot be set", "choose another name")
+        if not _TEXT.fullmatch(value) or len(value) > _LONGEST_VALUE:
+            raise BermError(Code.INVALID_ARGUMENT, f"{field} has a value that no header can have")
+        if _IDENTITY in value:
+            raise BermError(Code.NOT_OFFERED, f"{field} names an identity token, which is not offered yet")
 
 
 def _is_host(text: str) -> bool:

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,7 @@ from berm.control.sealing import Seal
 from berm.control.states import now
 from berm.errors import BermError, Code
 from berm.models import Egress, Principal, Sandbox, State
+from berm.node.egress import transform
 from berm.node.interface import Node
 from berm.store import networks as store
 from berm.store import sandboxes
@@ -25,12 +28,18 @@ _LONGEST_ECHO: Final = 64
 log = logging.getLogger(__name__)
 
 
+SecretOf = Callable[[str, str], Awaitable[str]]
+"""Gives the value of a team's secret: of the team's id, and of its name. Raises BermError NOT_FOUND."""
+
+
 class Networks:
     """The network of a sandbox as it is recorded and as it is in force are the same."""
 
-    def __init__(self, database: Database, node: Node) -> None:
+    def __init__(self, database: Database, node: Node, secret: SecretOf | None = None) -> None:
+        """Without `secret`, rules may name no secrets."""
         self._database = database
         self._node = node
+        self._secret = secret
         self._seal: Seal | None = None
         self._changing: Counter[str] = Counter()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -44,10 +53,9 @@ class Networks:
         recorded = await self._database.run(store.egresses, now())
         for sandbox_id in recorded.keys() & self._node.running().keys():
             try:
-                egress, allow_internet = recorded[sandbox_id]
-                await self._node.police(
-                    sandbox_id, rules.closed(self.opened(sandbox_id, egress), allow_internet)
-                )
+                team_id, egress, allow_internet = recorded[sandbox_id]
+                egress = self.checked(team_id, self.opened(sandbox_id, egress))
+                await self._node.police(sandbox_id, rules.closed(egress, allow_internet))
             except BermError as error:
                 log.error("the network of %s stays as it was: %s", sandbox_id, error)
 
@@ -59,15 +67,34 @@ class Networks:
         Raises BermError NOT_FOUND, CONFLICT for a sandbox that does not run now, and what `checked` and
         `Node.police` raise.
         """
-        wanted = rules.checked(egress)
+        wanted = self.checked(who.team_id, egress)
         async with self._alone(sandbox_id):
             found = await self._database.run(sandboxes.find, who.team_id, sandbox_id, now())
             self._check_runs(sandbox_id, found)
             await self._node.police(sandbox_id, rules.closed(wanted, allow_internet))
             if not await self._database.run(
-                store.replace, sandbox_id, self.sealed(sandbox_id, wanted), allow_internet
+                store.put, sandbox_id, self.sealed(sandbox_id, wanted), allow_internet
             ):
                 raise _no_sandbox(sandbox_id)
+
+    def checked(self, team_id: str, egress: Egress) -> Egress:
+        """As the node gets it.
+
+        Raises what `egress.checked` raises, and BermError NOT_OFFERED for secrets where nobody gives any.
+        """
+        rules.checked(egress)
+        if self._secret:
+            return replace(egress, secret=partial(self._secret, team_id))
+        if transform.secrets(egress.rules):
+            raise BermError(Code.NOT_OFFERED, "network.rules with ${e2b.secrets...} is not offered yet")
+        return egress
+
+    def shown(self, sandbox: Sandbox) -> Sandbox:
+        """As its owner may see it: without the proxy's password."""
+        egress = sandbox.egress
+        if egress.proxy:
+            egress = replace(egress, proxy=replace(egress.proxy, password=""))
+        return replace(sandbox, egress=self.opened(sandbox.sandbox_id, egress))
 
     def sealed(self, sandbox_id: str, egress: Egress) -> Egress:
         """As it is recorded. Raises BermError INTERNAL before `start`."""
@@ -75,7 +102,8 @@ class Networks:
 
     def in_force(self, sandbox: Sandbox) -> Egress:
         """What a recorded sandbox may reach. Raises BermError INTERNAL if it was sealed with another key."""
-        return rules.closed(self.opened(sandbox.sandbox_id, sandbox.egress), sandbox.allow_internet)
+        egress = self.checked(sandbox.team_id, self.opened(sandbox.sandbox_id, sandbox.egress))
+        return rules.closed(egress, sandbox.allow_internet)
 
     def opened(self, sandbox_id: str, egress: Egress) -> Egress:
         """What `sealed` was given. Raises BermError INTERNAL if that was with another key."""

@@ -159,6 +159,11 @@ class Sandboxes:
         return await self._launch(sandbox, replace(spec, written=copies.layer), copies.life)
 
     async def get(self, who: Principal, sandbox_id: str) -> Sandbox:
+        """As its owner may see it."""
+        return self._networks.shown(await self.record(who, sandbox_id))
+
+    async def record(self, who: Principal, sandbox_id: str) -> Sandbox:
+        """As it is recorded, with what is secret sealed. Raises BermError NOT_FOUND."""
         found = await self._database.run(store.find, who.team_id, sandbox_id, now())
         return _there(sandbox_id, found)
 
@@ -286,7 +291,7 @@ class Sandboxes:
 
     async def _made(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
         life = self.lifetime(who, wanted.timeout)
-        rules.checked(wanted.egress)
+        wanted = replace(wanted, egress=self._networks.checked(who.team_id, wanted.egress))
         template = await self._templates.resolve(who.team_id, wanted.template)
         spec = _spec(wanted, template)
         egress = self._networks.sealed(spec.sandbox_id, wanted.egress)

@@ -97,7 +97,7 @@ class Snapshots:
         """What a sandbox has written, in a layer that nobody collects until the block ends."""
         with self._workshop.hold() as hold:
             async with self._pauses.alone(sandbox_id), self._workshop.making(f"snapshot {sandbox_id}"):
-                sandbox = await self._sandboxes.get(who, sandbox_id)
+                sandbox = await self._sandboxes.record(who, sandbox_id)
                 layer = await self._workshop.node.snapshot(sandbox_id)
                 hold.add([layer.name])
             yield sandbox, layer

@@ -45,6 +45,18 @@ class EgressProxy(Body):
         return models.Socks(self.address, self.username or "", self.password or "")
 
 
+class Transform(Body):
+    headers: dict[Text, Text] | None = None
+
+
+class Rule(Body):
+    transform: Transform | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return (self.transform and self.transform.headers) or {}
+
+
 class Egress(Body):
     """The half of a network that is about what the sandbox reaches."""
 
@@ -52,19 +64,23 @@ class Egress(Body):
     deny_out: list[Text] | None = None
     dns_servers: list[Text] | None = None
     egress_proxy: EgressProxy | None = None
-    rules: Json | None = None
+    rules: dict[Text, list[Rule]] | None = None
 
     def model(self) -> models.Egress:
         """Raises BermError NOT_OFFERED naming a field that asks for too much."""
-        if self.rules:
-            raise BermError(Code.NOT_OFFERED, "network.rules is not offered yet", "leave it out")
         servers = self.dns_servers
         return models.Egress(
             allow_out=tuple(self.allow_out or ()),
             deny_out=tuple(self.deny_out or ()),
             dns_servers=None if servers is None else tuple(servers),
             proxy=self.egress_proxy.model() if self.egress_proxy else None,
+            rules={host: _headers(rules) for host, rules in (self.rules or {}).items()},
         )
+
+
+def _headers(rules: list[Rule]) -> dict[str, str]:
+    """What the rules for one host set together, in their order."""
+    return {name: value for rule in rules for name, value in rule.headers.items()}
 
 
 class Network(Egress):

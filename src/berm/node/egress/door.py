@@ -1,6 +1,7 @@
 """The host's transparent proxy: where the redirected connections of one sandbox come in."""
 
 import asyncio
+import ipaddress
 import logging
 import socket
 import struct
@@ -8,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from berm.launcher.firewall import PROXY_PORT
-from berm.node.egress import dial, exchange, socks, streams
+from berm.node.egress import dial, exchange, socks, streams, transform
 from berm.node.egress.judge import HTTP, Asked, Judge, Target
 from berm.node.egress.streams import Stream
 
@@ -103,6 +104,7 @@ class Door:
                 opening = await (exchange.http if asked.port == HTTP else exchange.tls)(inside)
         try:
             target = self._target(replace(asked, name=opening.name), opening)
+            headers = await transform.resolved(target.headers, self.judge.egress.secret)
             outside = await self._dial(target)
         except dial.RefusedError as refusal:
             if not opening.is_http:
@@ -110,7 +112,7 @@ class Door:
             await inside.farewell(exchange.page(refusal.status, str(refusal)))
             return
         try:
-            await exchange.between(inside, outside, opening, target.headers)
+            await exchange.between(inside, outside, opening, headers)
             await outside.close()
         finally:
             outside.reset()
@@ -131,11 +133,17 @@ class Door:
         return target
 
     async def _dial(self, target: Target) -> Stream:
+        host = target.host if target.listed else await self._listed(target.host)
         if target.proxy:
-            return await Stream.over(
-                await socks.connect(target.proxy, target.host, target.port, self._resolve)
-            )
-        return await Stream.over(await dial.connect(target.host, target.port, self._resolve))
+            return await Stream.over(await socks.connect(target.proxy, host, target.port, self._resolve))
+        return await Stream.over(await dial.connect(host, target.port, self._resolve))
+
+    async def _listed(self, name: str) -> str:
+        """An address that a name stands for and the lists allow."""
+        for address in await dial.candidates(name, self._resolve):
+            if self.judge.policy.reaches(ipaddress.IPv4Address(address)):
+                return address
+        raise dial.RefusedError(f"this sandbox may not reach {name}", "403 Forbidden")
 
 
 def _asked(sock: socket.socket) -> Asked:

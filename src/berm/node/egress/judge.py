@@ -7,7 +7,7 @@ from typing import Final
 
 from berm.launcher.policy import Policy, Redirect
 from berm.models import Egress, Socks
-from berm.node.egress import lists, names
+from berm.node.egress import lists, names, transform
 
 HTTP: Final = 80
 HTTPS: Final = 443
@@ -30,6 +30,9 @@ class Target:
     port: int
     proxy: Socks | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """To be set on the request, and to go nowhere but to the host that they are for."""
+    listed: bool = True
+    """Whether the lists allow it as it is; else they have to allow the address that its name stands for."""
 
 
 class Judge:
@@ -47,13 +50,20 @@ class Judge:
 
     def reads(self, asked: Asked) -> bool:
         """Whether the first bytes matter: where a name could open what the address does not."""
-        return asked.port in (HTTP, HTTPS) and bool(self._names) and not self._reaches(asked)
+        if asked.port not in (HTTP, HTTPS):
+            return False
+        return bool(self.egress.rules) or (bool(self._names) and not self._reaches(asked))
 
     def target(self, asked: Asked) -> Target | None:
         """Where that goes; None if nowhere."""
+        proxy, headers = self.egress.proxy, transform.headers(self.egress.rules, asked.name)
+        if headers and asked.port != HTTP:
+            return None
         if asked.name is not None and self._allows(asked.name, asked.port):
-            return Target(names.normal(asked.name), asked.port, self.egress.proxy)
-        return Target(asked.address, asked.port, self.egress.proxy) if self._reaches(asked) else None
+            return Target(names.normal(asked.name), asked.port, proxy, headers)
+        if asked.name is not None and headers:
+            return Target(names.normal(asked.name), asked.port, proxy, headers, listed=False)
+        return Target(asked.address, asked.port, proxy) if self._reaches(asked) else None
 
     def _reaches(self, asked: Asked) -> bool:
         return self.policy.reaches(ipaddress.IPv4Address(asked.address))

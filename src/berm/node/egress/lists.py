@@ -31,12 +31,12 @@ def policy(egress: Egress) -> Policy:
 def _redirect(egress: Egress) -> Redirect:
     if egress.proxy:
         return Redirect.TCP
-    return Redirect.WEB if hosts(egress) else Redirect.NONE
+    return Redirect.WEB if hosts(egress) or egress.rules else Redirect.NONE
 
 
 def _untouched(egress: Egress, allow: Networks) -> Networks:
     """What is reached directly because of its address, and not read on its way."""
-    return () if egress.proxy else allow
+    return () if egress.proxy or egress.rules else allow
 
 
 def hosts(egress: Egress) -> tuple[str, ...]:
