@@ -8,7 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from berm.errors import BermError, Code
-from berm.models import Egress, Layer, LogLine, Paused, Running, SandboxSpec, Usage
+from berm.models import (
+    Disk,
+    Egress,
+    HugePages,
+    Layer,
+    LogLine,
+    Machine,
+    MachineLoad,
+    Paused,
+    Running,
+    SandboxSpec,
+    Usage,
+)
 from berm.node import layers
 from berm.node.interface import Command, Copying
 
@@ -55,6 +67,13 @@ class FakeNode:
         self.ill: set[str] = set()
         """Sandboxes whose agents do not answer."""
         self._listeners: list[asyncio.Queue[str]] = []
+
+    node_id = "node"
+    machine = Machine("6", "85", "A processor", "x86_64")
+
+    async def load(self) -> MachineLoad:
+        disk = Disk("/", "/dev/vda", "ext4", 30 << 30, 100 << 30)
+        return MachineLoad(8, 12.5, 64 << 30, 16 << 30, HugePages(4, 3, 2, 2 << 20), (disk,))
 
     async def start(self) -> None: ...
 

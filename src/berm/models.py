@@ -331,3 +331,62 @@ class Usage:
     """Files that are kept in memory as long as there is room; not part of `memory`."""
     disk: int
     """What it wrote; 0 where nothing counts that."""
+
+
+class NodeStatus(StrEnum):
+    READY = "ready"
+    DRAINING = "draining"
+    STANDBY = "standby"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A file system; sizes in bytes."""
+
+    mount_point: str
+    device: str
+    kind: str
+    used: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class HugePages:
+    """Numbers of pages, and the bytes of one."""
+
+    total: int
+    used: int
+    reserved: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class MachineLoad:
+    """How busy a machine is; sizes in bytes."""
+
+    cpu_count: int
+    cpu_percent: float
+    """Of all its processors together: 0 to 100."""
+    memory_total: int
+    memory_used: int
+    huge_pages: HugePages
+    disks: tuple[Disk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a machine is."""
+
+    cpu_family: str
+    cpu_model: str
+    cpu_model_name: str
+    cpu_architecture: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """Whether a node takes new sandboxes, and since when that is so."""
+
+    node_id: str
+    status: NodeStatus
+    changed_at: datetime

@@ -12,6 +12,7 @@ from berm.api import (
     later,
     login,
     metrics,
+    nodes,
     plans,
     sandboxes,
     secrets,
@@ -36,6 +37,7 @@ _ROUTES = (
     teams,
     login,
     metrics,
+    nodes,
     later,
     tags,  # before templates, as /templates/tags would be taken for one
     usage,  # before sandboxes, as /sandboxes/metrics would be taken for one

@@ -13,6 +13,7 @@ from berm.control.layers import Layers
 from berm.control.limits import Limiter
 from berm.control.metering import Metering
 from berm.control.networks import Networks
+from berm.control.nodes import Nodes
 from berm.control.pauses import Pauses
 from berm.control.products import Products
 from berm.control.reconcile import Reconciler
@@ -50,6 +51,7 @@ class Control:
     reconciler: Reconciler
     metering: Metering
     usage: Sampler
+    nodes: Nodes
 
     @classmethod
     def over(cls, database: Database, node: Node, config: Config) -> "Control":
@@ -57,6 +59,7 @@ class Control:
         templates = Templates(database, metrics)
         workshop = Workshop(node, Layers(database))
         images = Images(templates, workshop)
+        nodes = Nodes(database, node, metrics)
         limiter, ingresses = Limiter(node, config), Ingresses()
         secrets = Secrets(database)
         networks = Networks(database, node, secrets.value)
@@ -73,6 +76,7 @@ class Control:
             limiter=limiter,
             networks=networks,
             metrics=metrics,
+            nodes=nodes,
         )
         keys = Keys(database)
         builds = Builds(node, templates, images, workshop, config)
@@ -94,6 +98,7 @@ class Control:
             snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
             reconciler=reconciler,
             metering=Metering(database, node, metrics),
+            nodes=nodes,
             usage=Sampler(node, database, config.home / "usage.jsonl"),
         )
 
@@ -104,6 +109,7 @@ class Control:
         await self.teams.start()
         await self.admin.start(self.config.admin_token_file)
         await self.secrets.start(self.config.secrets_key_file)
+        await self.nodes.start()
         await self.reconciler.start()
         await self.pauses.start()
         await self.networks.start(self.config.networks_key_file)

@@ -30,6 +30,11 @@ class Limiter:
         self._starting: set[str] = set()
         self._begun: defaultdict[str, deque[float]] = defaultdict(deque)
 
+    @property
+    def starting(self) -> int:
+        """How many sandboxes are being started now."""
+        return len(self._starting)
+
     def start(self, limits: Mapping[str, Limits], sandboxes: Mapping[str, str]) -> None:
         """Learn of all teams by id, and of the team of each sandbox that lives."""
         self._own = dict(limits)

@@ -13,6 +13,7 @@ from berm.control import starting
 from berm.control.ingress import Ingresses
 from berm.control.limits import Limiter
 from berm.control.networks import Networks
+from berm.control.nodes import Nodes
 from berm.control.pauses import Pauses, again
 from berm.control.reconcile import Reconciler
 from berm.control.starting import Program
@@ -91,6 +92,7 @@ class Sandboxes:
         limiter: Limiter,
         networks: Networks,
         metrics: Metrics,
+        nodes: Nodes,
     ) -> None:
         self._database = database
         self._node = node
@@ -102,6 +104,7 @@ class Sandboxes:
         self._limiter = limiter
         self._networks = networks
         self._metrics = metrics
+        self._nodes = nodes
         self._tasks = Tasks()
         self._answers: dict[tuple[str, str], asyncio.Task[tuple[Sandbox, str]]] = {}
 
@@ -119,7 +122,8 @@ class Sandboxes:
 
         With `once`, a repeated request is answered with the sandbox of the first. Raises what
         `Templates.resolve`, `Node.create` and `starting.start` raise, BermError INVALID_ARGUMENT for a
-        timeout out of range, RATE_LIMITED at a limit of the server or the team, KeyReusedError.
+        timeout out of range, RATE_LIMITED at a limit of the server or the team, KeyReusedError, and
+        what `Nodes.admit` raises.
         """
         if once is None:
             return await self._tasks.finish(self._make(who, wanted, None))
@@ -137,6 +141,7 @@ class Sandboxes:
 
         Raises what `create` raises.
         """
+        self._nodes.admit()
         return await self._tasks.finish(self._copied(who, copies))
 
     async def _copied(self, who: Principal, copies: Copies) -> Sandbox:
@@ -243,6 +248,11 @@ class Sandboxes:
         await self.get(who, sandbox_id)
         return await self._node.logs(sandbox_id)
 
+    @property
+    def starting(self) -> int:
+        """How many are being started now."""
+        return self._limiter.starting
+
     def endpoint(self, sandbox_id: str, port: int) -> Endpoint | None:
         """Where a port of a running sandbox is reached; None if it does not run. Asks memory only."""
         running, ingress = self._node.running().get(sandbox_id), self._ingresses.of(sandbox_id)
@@ -280,6 +290,7 @@ class Sandboxes:
         return made or (await self._make(who, wanted, once), once.digest)
 
     async def _make(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
+        self._nodes.admit()
         begun = time.monotonic()
         try:
             sandbox = await self._made(who, wanted, once)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from berm.models import Egress, Layer, LogLine, Paused, Running, SandboxSpec, Usage
+from berm.models import Egress, Layer, LogLine, Machine, MachineLoad, Paused, Running, SandboxSpec, Usage
 from berm.templates.plan import Copy, Directory
 
 
@@ -42,6 +42,20 @@ class Node(Protocol):
     after a restart of the node or the machine; the latter, and whatever else ends its processes, leaves it
     with its files only.
     """
+
+    @property
+    def node_id(self) -> str:
+        """The same as long as the state directory is where it is."""
+        ...
+
+    @property
+    def machine(self) -> Machine:
+        """What this machine is."""
+        ...
+
+    async def load(self) -> MachineLoad:
+        """How busy this machine is now, with all that runs on it."""
+        ...
 
     async def start(self) -> None:
         """Connect to the launcher and adopt the sandboxes that are running."""

@@ -15,8 +15,20 @@ from berm.config import Config
 from berm.errors import BermError, Code
 from berm.images.threads import in_thread
 from berm.launcher.client import LauncherClient, LauncherGoneError
-from berm.models import AGENT_PORT, Egress, Endpoint, Layer, LogLine, Paused, Running, SandboxSpec, Usage
-from berm.node import agentclient, daemon, layers, logs, mounts, starting, uploads, usage, written
+from berm.models import (
+    AGENT_PORT,
+    Egress,
+    Endpoint,
+    Layer,
+    LogLine,
+    Machine,
+    MachineLoad,
+    Paused,
+    Running,
+    SandboxSpec,
+    Usage,
+)
+from berm.node import agentclient, daemon, layers, logs, machine, mounts, starting, uploads, usage, written
 from berm.node.egress import lists
 from berm.node.egress.doors import Doors
 from berm.node.interface import Command
@@ -78,9 +90,21 @@ class LocalNode(Storage):
         self._creating: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._instance = daemon.instance(config.home)
+        self._gauge = machine.Gauge((config.home, self._pool))
         self._client: LauncherClient | None = None
         self._connecting = asyncio.Lock()
         self._closed = False
+
+    @property
+    def node_id(self) -> str:
+        return self._instance
+
+    @property
+    def machine(self) -> Machine:
+        return self._gauge.machine()
+
+    async def load(self) -> MachineLoad:
+        return await asyncio.to_thread(self._gauge.read)
 
     async def start(self) -> None:
         client = await self._launcher()

@@ -26,6 +26,7 @@ OTHERS: Final = "(other)"
 _BUILD_SECONDS: Final = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _CREATION_SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _OK: Final = "ok"
+_FAULTS: Final = (Code.INTERNAL, Code.NO_SPACE, Code.TIMED_OUT, Code.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self.created = 0
+        """Sandboxes that were started since this process was."""
+        self.failed = 0
+        """Those that could not be, for a fault of this machine."""
         self._creations = Counter(
             "berm_sandbox_creations",
             "Sandboxes asked for, by result: ok or the code of the error.",
@@ -87,10 +92,12 @@ class Metrics:
         )
 
     def sandbox_created(self, seconds: float) -> None:
+        self.created += 1
         self._creations.labels(_OK).inc()
         self._creation_seconds.observe(seconds)
 
     def sandbox_refused(self, code: Code) -> None:
+        self.failed += code in _FAULTS
         self._creations.labels(code.value).inc()
 
     def build_ended(self, status: str, seconds: float) -> None:

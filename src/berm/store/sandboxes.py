@@ -83,6 +83,13 @@ def all_live(connection: Connection, now: datetime) -> set[str]:
     return set(connection.execute(select(table.c.sandbox_id).where(_live(now))).scalars())
 
 
+def allocated(connection: Connection, now: datetime) -> tuple[int, int]:
+    """Processors and MiB of memory that the running sandboxes of all teams may use together."""
+    sums = (func.coalesce(func.sum(column), 0) for column in (table.c.cpu_count, table.c.memory_mb))
+    row = connection.execute(select(*sums).where(_live(now), table.c.state == State.RUNNING)).one()
+    return int(row[0]), int(row[1])
+
+
 def find_all(
     connection: Connection, team_id: str, sandbox_ids: Collection[str], now: datetime
 ) -> list[Sandbox]:

@@ -236,3 +236,22 @@ sandboxes = Table(
     Index(None, "team_id", "started_at"),
     Index(None, "end_at"),
 )
+
+# Nodes whose status was ever set; any other is ready.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node_id", String, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+)
+
+# What went on in a team during one step of time; without a row nothing did.
+team_metrics = Table(
+    "team_metrics",
+    metadata,
+    Column("team_id", ForeignKey("teams.team_id", ondelete="CASCADE"), primary_key=True),
+    Column("at", Instant, primary_key=True, index=True),
+    Column("concurrent", Integer, nullable=False),
+    Column("started", Integer, nullable=False),
+)
