@@ -5,6 +5,7 @@ from starlette.middleware import Middleware
 
 from berm.api import (
     access_tokens,
+    activity,
     admin,
     builds,
     history,
@@ -38,6 +39,7 @@ _ROUTES = (
     login,
     metrics,
     nodes,
+    activity,
     later,
     tags,  # before templates, as /templates/tags would be taken for one
     usage,  # before sandboxes, as /sandboxes/metrics would be taken for one

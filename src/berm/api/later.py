@@ -13,8 +13,6 @@ _SAY = {OLD: "use POST /v3/templates, as `e2b template create` and `berm templat
 """What to do instead."""
 
 CALLS = (
-    ("GET", "/teams/{id}/metrics", NOT_YET),
-    ("GET", "/teams/{id}/metrics/max", NOT_YET),
     ("POST", "/templates", OLD),
     ("POST", "/templates/{id}", OLD),
     ("POST", "/templates/{id}/builds/{build}", OLD),

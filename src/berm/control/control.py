@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from berm.config import Config
+from berm.control.activity import Activities
 from berm.control.admin import Admin
 from berm.control.builds import Builds
 from berm.control.history import History
@@ -51,6 +52,7 @@ class Control:
     reconciler: Reconciler
     metering: Metering
     usage: Sampler
+    activity: Activities
     nodes: Nodes
 
     @classmethod
@@ -98,6 +100,7 @@ class Control:
             snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
             reconciler=reconciler,
             metering=Metering(database, node, metrics),
+            activity=Activities(database),
             nodes=nodes,
             usage=Sampler(node, database, config.home / "usage.jsonl"),
         )
@@ -115,6 +118,7 @@ class Control:
         await self.networks.start(self.config.networks_key_file)
         await self.sandboxes.start()
         await self.usage.start()
+        await self.activity.start()
         await self.workshop.start(self.config.home / "boot")
         await self.products.start()
         await self.builds.start()
@@ -124,6 +128,7 @@ class Control:
         await self.builds.close()
         await self.sandboxes.close()
         await self.usage.close()
+        await self.activity.close()
         await self.reconciler.close()
         await self.keys.close()
         await self.database.close()

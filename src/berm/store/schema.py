@@ -246,12 +246,12 @@ nodes = Table(
     Column("changed_at", Instant, nullable=False),
 )
 
-# What went on in a team during one step of time; without a row nothing did.
+# What went on in a team in the step that begins at `at`, in seconds since 1970; without a row nothing did.
 team_metrics = Table(
     "team_metrics",
     metadata,
     Column("team_id", ForeignKey("teams.team_id", ondelete="CASCADE"), primary_key=True),
-    Column("at", Instant, primary_key=True, index=True),
+    Column("at", BigInteger, primary_key=True, autoincrement=False, index=True),
     Column("concurrent", Integer, nullable=False),
     Column("started", Integer, nullable=False),
 )

@@ -18,7 +18,7 @@ def upgrade() -> None:
     op.create_table(
         "team_metrics",
         sa.Column("team_id", sa.String, sa.ForeignKey("teams.team_id", ondelete="CASCADE"), primary_key=True),
-        sa.Column("at", instant, primary_key=True),
+        sa.Column("at", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("concurrent", sa.Integer, nullable=False),
         sa.Column("started", sa.Integer, nullable=False),
     )
