@@ -46,9 +46,8 @@ class Lifecycle:
 
     def _metrics(self) -> dict[str, float]:
         config = self._settings.config
-        disk = os.statvfs("/")
-        used, cache = _memory()
         total = config.memory_mb << 20
+        used, cache = (min(size, total) for size in _memory())
         return {
             "ts": int(time.time()),
             "cpu_count": config.cpu_count,
@@ -58,14 +57,24 @@ class Lifecycle:
             "mem_cache": cache,
             "mem_total_mib": config.memory_mb,
             "mem_used_mib": used >> 20,
-            "disk_used": (disk.f_blocks - disk.f_bfree) * disk.f_frsize,
-            "disk_total": config.disk_mb << 20 or disk.f_blocks * disk.f_frsize,
+            **_disk(config.disk_mb << 20),
         }
 
     def _cpu_percent(self) -> float:
+        """Since the last call, of all processors of the sandbox together: 0 to 100."""
         then, used_then = self._usage
         now, used = self._usage = (time.monotonic(), _cpu_seconds())
-        return round(max(0.0, used - used_then) / max(now - then, 0.001) * 100, 2)
+        percent = 100 * (used - used_then) / max(now - then, 0.001) / self._settings.config.cpu_count
+        return round(min(max(percent, 0.0), 100.0), 2)
+
+
+def _disk(quota: int) -> dict[str, int]:
+    """What is used of a quota only the host knows: statvfs(3) tells of the file system that many share."""
+    if quota:
+        return {"disk_total": quota}
+    disk = os.statvfs("/")
+    total, free = disk.f_blocks * disk.f_frsize, disk.f_bfree * disk.f_frsize
+    return {"disk_used": total - free, "disk_total": total}
 
 
 def _check(values: dict[str, Any]) -> None:
