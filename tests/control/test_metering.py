@@ -83,5 +83,9 @@ async def test_sandboxes_are_counted_and_timed(control: Control, who: Principal)
     assert value(text, "berm_sandbox_creations_total", result="not_found") == 1
     assert value(text, "berm_sandbox_creation_seconds_count") == 1
     assert value(text, "berm_build_seconds_count", status="ready") == 1
+    await control.sandboxes.pause(who, sandbox.sandbox_id)
+    text = await control.metering.render(who.team_id)
+    assert value(text, "berm_sandboxes_running") == 0
+    assert value(text, "berm_sandboxes_paused") == 1
     await control.sandboxes.kill(who, sandbox.sandbox_id)
-    assert value(await control.metering.render(who.team_id), "berm_sandboxes_running") == 0
+    assert value(await control.metering.render(who.team_id), "berm_sandboxes_paused") == 0

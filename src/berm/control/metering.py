@@ -20,14 +20,16 @@ class Metering:
 
     async def render(self, team_id: str) -> bytes:
         """The metrics in Prometheus' text format."""
-        return self._metrics.render(await self._database.run(_snapshot, team_id, len(self._node.running())))
+        running, paused = len(self._node.running()), len(self._node.paused())
+        return self._metrics.render(await self._database.run(_snapshot, team_id, running, paused))
 
 
-def _snapshot(connection: Connection, team_id: str, sandboxes: int) -> Snapshot:
+def _snapshot(connection: Connection, team_id: str, running: int, paused: int) -> Snapshot:
     counts = tallies.listing(connection, team_id, MOST_TEMPLATES)
     named = {tally.template for tally in counts if tally.template}
     return Snapshot(
-        sandboxes=sandboxes,
+        sandboxes=running,
+        paused=paused,
         builds=[_count(tally) for tally in counts],
         unfinished=history.unfinished(connection),
         deployments=[last for last in history.deployed(connection, team_id) if last.template in named],

@@ -60,6 +60,7 @@ class Snapshot:
     unfinished: Sequence[tuple[str, int]]
     """How many builds have each of the states before the end."""
     deployments: Sequence[Deployment]
+    paused: int = 0
 
 
 class Metrics:
@@ -118,6 +119,7 @@ class _Scrape(Collector):
     def collect(self) -> Iterator[Metric]:
         snapshot = self._snapshot
         yield GaugeMetricFamily("berm_sandboxes_running", "Sandboxes that run now.", snapshot.sandboxes)
+        yield GaugeMetricFamily("berm_sandboxes_paused", "Sandboxes that are paused now.", snapshot.paused)
         yield _unfinished(snapshot.unfinished)
         yield _builds(snapshot.builds)
         yield _steps(snapshot.builds)
