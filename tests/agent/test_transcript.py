@@ -1,7 +1,7 @@
 import pytest
 
 from berm.agent import transcript
-from berm.agent.transcript import LONGEST, Allowance, Transcript
+from berm.agent.transcript import BURST, LONGEST, OVERHEAD, Allowance, Transcript
 
 Entries = list[tuple[str, str, str]]
 
@@ -69,24 +69,36 @@ def test_what_is_no_text_is_logged_all_the_same(entries: Entries) -> None:
 
 
 def test_much_output_is_logged_in_part_and_says_so(entries: Entries, clock: Clock) -> None:
-    written = Transcript(7, Allowance(burst=100, rate=10))
-    written.add("stdout", b"a" * 99 + b"\n" + b"b" * 50)
+    line = b"a" * (200 - OVERHEAD) + b"\n"
+    written = Transcript(7, Allowance(burst=1000, rate=400))
+    written.add("stdout", line * 8)
     clock.now += 0.5
-    written.add("stdout", b"c\n")
-    assert [message for _, message, _ in entries] == ["a" * 99]
+    written.add("stdout", line)
+    assert [message for _, message, _ in entries] == ["a" * 72] * 5
     clock.now += 1
     written.add("stdout", b"d\n")
-    assert [message for _, message, _ in entries[1:]] == [
-        "52 bytes of output are not logged, as there was much of it",
-        "d",
-    ]
-    written.add("stdout", b"e" * 100)
+    note = f"{4 * len(line)} bytes of output are not logged, as there was much of it"
+    assert entries[5:] == [("warn", note, "process"), ("info", "d", "process.stdout")]
+    written.add("stdout", line * 5)
     written.close()
-    assert entries[-1][:2] == ("warn", "87 bytes of output are not logged, as there was much of it")
+    assert entries[-1][0] == "warn"
 
 
 def test_a_pause_gives_the_burst_back_and_no_more(clock: Clock) -> None:
     allowance = Allowance(burst=100, rate=10)
-    assert allowance.take(150) == 100
-    clock.now += 3600
-    assert allowance.take(1000) == 100
+    for _ in range(2):
+        assert allowance.is_open()
+        assert allowance.take(100)
+        assert not allowance.take(1)
+        assert not allowance.is_open()
+        clock.now += 3600
+
+
+@pytest.mark.parametrize("flood", [b"\n", b"y\n", b"x"])
+def test_no_flood_makes_a_large_log(entries: Entries, clock: Clock, flood: bytes) -> None:
+    written = Transcript(7, Allowance())
+    for _ in range(100):
+        written.add("stdout", flood * (65536 // len(flood)))
+    written.close()
+    assert sum(len(message) + OVERHEAD for _, message, _ in entries) <= BURST + 10 * OVERHEAD
+    assert entries[-1][0] == "warn"

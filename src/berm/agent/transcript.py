@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from berm.agent.events import Stream
 from berm.agent.log import log
 
-BURST = 256 << 10
+BURST = 512 << 10
 RATE = 16 << 10
-"""Bytes a second that are logged of commands that have written more than BURST."""
+"""Bytes of log that output may take: at once, and in a second after that."""
 
 LONGEST = 600
 """Bytes of one entry; even if each of them is escaped, that is what a log takes at once."""
+
+OVERHEAD = 128
+"""Bytes that an entry takes in the log beside its text."""
 
 
 class Allowance:
@@ -24,17 +27,20 @@ class Allowance:
         self._at = time.monotonic()
         self._dry = False
 
-    def take(self, wanted: int) -> int:
-        """How many of so many bytes may be logged now; after too many, a second's worth at a time."""
+    def is_open(self) -> bool:
+        """Whether there is any left; when there was none, not before there is enough for a second."""
         now = time.monotonic()
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
-        if self._dry and self._left < self._rate:
-            return 0
-        taken = min(wanted, int(self._left))
-        self._dry = taken < wanted
-        self._left -= taken
-        return taken
+        self._dry = self._dry and self._left < self._rate
+        return not self._dry
+
+    def take(self, size: int) -> bool:
+        """Take so much, if there is so much."""
+        self._dry = self._left < size
+        if not self._dry:
+            self._left -= size
+        return not self._dry
 
 
 class Transcript:
@@ -49,17 +55,17 @@ class Transcript:
     def add(self, stream: Stream, data: bytes) -> None:
         if stream == "pty":
             return
-        allowed = self._allowance.take(len(data))
-        if allowed:
-            self._tell_left_out()
-            *lines, rest = (self._rest.pop(stream, b"") + data[:allowed]).split(b"\n")
-            for line in lines:
-                self._log(stream, line)
-            if len(rest) > LONGEST:  # it does not wait for its end
-                self._log(stream, rest)
-            else:
-                self._rest[stream] = rest
-        self._left_out += len(data) - allowed
+        if not self._allowance.is_open():
+            self._left_out += len(data)
+            return
+        self._tell_left_out()
+        lines = (self._rest.pop(stream, b"") + data).split(b"\n")
+        if len(lines[-1]) <= LONGEST:  # a longer one does not wait for its end
+            self._rest[stream] = lines.pop()
+        for number, line in enumerate(lines):
+            if not self._log(stream, line):
+                self._left_out += sum(len(line) + 1 for line in lines[number:])
+                return
 
     def close(self) -> None:
         """Log what is left."""
@@ -68,9 +74,15 @@ class Transcript:
         self._rest.clear()
         self._tell_left_out()
 
-    def _log(self, stream: Stream, line: bytes) -> None:
-        for piece in _pieces(line.rstrip()):
+    def _log(self, stream: Stream, line: bytes) -> bool:
+        """Log a line, unless that is more than may be logged."""
+        text = line.rstrip()
+        pieces = list(_pieces(text))
+        if not self._allowance.take(len(text) + OVERHEAD * len(pieces) or 1):
+            return False
+        for piece in pieces:
             log("info", piece.decode("utf-8", "replace"), logger=f"process.{stream}", pid=self._pid)
+        return True
 
     def _tell_left_out(self) -> None:
         if self._left_out:
