@@ -83,6 +83,19 @@ async def test_of_a_sandbox_that_ended_nothing_is_kept(
     assert control.usage.samples(sandbox_id) == []
 
 
+@pytest.mark.parametrize("memory", [True, False])
+async def test_a_paused_sandbox_keeps_its_samples(
+    control: Control, node: FakeNode, who: Principal, memory: bool
+) -> None:
+    sandbox_id = (await control.sandboxes.create(who, wanted())).sandbox_id
+    node.usages[sandbox_id] = FIRST
+    await control.usage.sample([sandbox_id])
+    await control.sandboxes.pause(who, sandbox_id, memory=memory)
+    await control.usage.sample([sandbox_id])
+    await control.usage.sweep()
+    assert control.usage.samples(sandbox_id) == [FIRST]
+
+
 @pytest.mark.parametrize("content", ["no json\n", "{}\n", '{"sandbox": "i", "recent": 1}\n'])
 async def test_a_file_that_cannot_be_read_is_no_obstacle(
     config: Config, node: FakeNode, database: Database, content: str

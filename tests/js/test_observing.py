@@ -105,4 +105,5 @@ def test_logs_are_followed_until_the_sandbox_ends(
     sandbox.kill()
     rest = process.stdout.read()
     assert "second" not in rest
-    process.wait()
+    assert "sandbox is closed" in rest
+    assert process.wait() == 0

@@ -99,3 +99,29 @@ async def test_a_launcher_that_cannot_start_says_why(machine: Config, tmp_path: 
     (tmp_path / "pool").write_text("in the way")
     with pytest.raises(BermError, match=r"the launcher did not start: .*exists"):
         await LocalNode(config).start()
+
+
+async def test_what_a_sandbox_uses_is_told_while_it_runs(node: LocalNode) -> None:
+    wanted = spec()
+    await node.create(wanted)
+    first = (await node.usage([wanted.sandbox_id, "unknown"]))[wanted.sandbox_id]
+    await said(node, wanted.sandbox_id, "head -c 20000000 /dev/zero > /written")
+    usage = await node.usage([wanted.sandbox_id])
+    second = usage[wanted.sandbox_id]
+    assert second.cpu_seconds > first.cpu_seconds > 0
+    assert second.at > first.at
+    assert 20_000_000 < second.disk - first.disk < 21_000_000
+    assert 0 < second.memory < 100 << 20
+    await node.kill(wanted.sandbox_id)
+    assert await node.usage([wanted.sandbox_id]) == {}
+
+
+async def test_the_end_of_a_log_outlives_its_sandbox(node: LocalNode) -> None:
+    wanted = spec()
+    await node.create(wanted)
+    await said(node, wanted.sandbox_id, "echo last words")
+    before = await node.logs(wanted.sandbox_id)
+    assert "last words" in [line.message for line in before]
+    await node.kill(wanted.sandbox_id)
+    assert await node.logs(wanted.sandbox_id) == before
+    assert await node.logs("unknown") == []

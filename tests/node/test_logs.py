@@ -106,3 +106,22 @@ def test_a_log_takes_no_more_room_than_is_read(request: pytest.FixtureRequest) -
     os.sync()
     assert log.stat().st_blocks * 512 <= 3 * logs.MAX_BYTES
     assert len(logs.read(log)) > 900
+
+
+def test_the_ends_of_logs_are_kept_as_long_as_there_is_room(log: Path) -> None:
+    ends = logs.Ends(most=3 * logs.KEPT_BYTES)
+    log.write_bytes(entry(message="m" * 100) * 1000)
+    for number in range(5):
+        ends.keep(str(number), log)
+        ends.keep(str(number), log)
+    kept = [logs.parse(ends.get(str(number))) for number in range(5)]
+    assert kept[:2] == [[], []]
+    assert all(len(lines) > 100 for lines in kept[2:])
+    # No line is cut.
+    assert {line.message for line in kept[4]} == {"m" * 100}
+
+
+def test_of_a_sandbox_without_a_log_there_is_none(log: Path) -> None:
+    ends = logs.Ends()
+    ends.keep("1", log)
+    assert logs.parse(ends.get("1")) == logs.parse(ends.get("2")) == []

@@ -262,3 +262,21 @@ async def test_running_counts_only_running_ones(database: Database) -> None:
     await add(database, sandbox(), sandbox(state=State.PAUSED))
     listing = await database.run(store.listing, TEAM, Filter(), Slice(1), NOON)
     assert listing.running == 1
+
+
+async def test_what_is_known_of_all_teams_and_of_those_that_ended(database: Database) -> None:
+    running, paused, others = sandbox(), sandbox(state=State.PAUSED), sandbox(team_id=OTHER_TEAM)
+    await add(database, running, paused, others)
+    ids = [made.sandbox_id for made in (running, paused, others)]
+    assert await database.run(store.all_live, NOON) == set(ids)
+    assert await database.run(store.allocated, NOON) == (2, 1024)
+    found = await database.run(store.find_all, TEAM, [*ids, "unknown"], NOON)
+    assert {made.sandbox_id for made in found} == set(ids[:2])
+    for made in (running, others):
+        await database.run(store.end, made.sandbox_id, NOON)
+    assert await database.run(store.all_live, NOON) == {paused.sandbox_id}
+    assert await database.run(store.allocated, NOON) == (0, 0)
+    assert await database.run(store.find_all, TEAM, [running.sandbox_id], NOON) == []
+    assert await database.run(store.is_known, TEAM, running.sandbox_id)
+    assert not await database.run(store.is_known, TEAM, others.sandbox_id)
+    assert not await database.run(store.is_known, TEAM, "unknown")

@@ -244,8 +244,12 @@ class Sandboxes:
         return sandbox.state
 
     async def logs(self, who: Principal, sandbox_id: str) -> Sequence[LogLine]:
-        """A sandbox's log, oldest first. Its content is the sandbox's and not to be trusted."""
-        await self.get(who, sandbox_id)
+        """A sandbox's log, oldest first. Its content is the sandbox's and not to be trusted.
+
+        For a day it may also be one that has ended; how much there is of its log is up to the node.
+        """
+        if not await self._database.run(store.is_known, who.team_id, sandbox_id):
+            raise no_sandbox(sandbox_id)
         return await self._node.logs(sandbox_id)
 
     @property

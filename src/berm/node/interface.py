@@ -128,7 +128,10 @@ class Node(Protocol):
         ...
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
-        """The log of a sandbox, oldest first; its content is the sandbox's and not to be trusted."""
+        """The log of a sandbox, oldest first; its content is the sandbox's and not to be trusted.
+
+        Of one that has ended there is the last part for a while.
+        """
         ...
 
     async def usage(self, sandbox_ids: Collection[str]) -> Mapping[str, Usage]:

@@ -90,6 +90,7 @@ class LocalNode(Storage):
         self._creating: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._instance = daemon.instance(config.home)
+        self._log_ends = logs.Ends()
         self._gauge = machine.Gauge((config.home, self._pool))
         self._client: LauncherClient | None = None
         self._connecting = asyncio.Lock()
@@ -404,7 +405,10 @@ class LocalNode(Storage):
             raise BermError(Code.INTERNAL, f"the firewall was not changed: {failure}") from failure
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
-        return await asyncio.to_thread(logs.read, self._storage_of(sandbox_id) / "log")
+        path = self._storage_of(sandbox_id) / "log"
+        if path.exists():
+            return await asyncio.to_thread(logs.read, path)
+        return logs.parse(self._log_ends.get(sandbox_id))
 
     def _storage_of(self, sandbox_id: str) -> Path:
         """Where the files of a sandbox are, running or paused."""
@@ -532,6 +536,8 @@ class LocalNode(Storage):
         try:
             await self._doors.close(life.running.sandbox_id)
             if not life.keep:
+                with contextlib.suppress(OSError):
+                    self._log_ends.keep(sandbox_id, self._storage_of(sandbox_id) / "log")
                 await self._forget(sandbox_id, for_good=life.for_good)
         finally:
             life.over.set_result(None)

@@ -78,6 +78,12 @@ def ingresses(connection: Connection, now: datetime) -> dict[str, tuple[Ingress,
     return {row.sandbox_id: (_ingress(row), row.access_token) for row in rows}
 
 
+def is_known(connection: Connection, team_id: str, sandbox_id: str) -> bool:
+    """Whether it is a team's sandbox, or was one not long ago."""
+    where = and_(table.c.team_id == team_id, table.c.sandbox_id == sandbox_id)
+    return connection.execute(select(table.c.sandbox_id).where(where)).first() is not None
+
+
 def all_live(connection: Connection, now: datetime) -> set[str]:
     """The ids of all live sandboxes, of all teams."""
     return set(connection.execute(select(table.c.sandbox_id).where(_live(now))).scalars())
