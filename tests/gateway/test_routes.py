@@ -84,9 +84,14 @@ def test_a_signed_link_leads_to_the_agent_of_its_signer() -> None:
     assert route.target.sandbox_id == SANDBOX
 
 
-@pytest.mark.parametrize(("path", "query"), [("/files", b"path=a"), ("/health", b"signature=v1_ours")])
-def test_what_is_no_signed_link_is_for_the_api(path: str, query: bytes) -> None:
-    assert linked("GET", path, query) is None
+def test_what_is_no_link_to_a_file_is_for_the_api() -> None:
+    assert linked("GET", "/health", b"signature=v1_ours") is None
+
+
+def test_a_link_without_a_signature_says_that_it_names_nobody() -> None:
+    with pytest.raises(RefusalError, match="not signed") as caught:
+        linked("GET", "/files", b"path=a")
+    assert caught.value.status == 404
 
 
 @pytest.mark.parametrize("signature", [b"v1_other", b"v1_gone", b"%ff", b""])

@@ -105,6 +105,13 @@ def wrong_traffic_token(target: Target) -> RefusalError:
     )
 
 
+def unsigned_link() -> RefusalError:
+    return RefusalError(
+        404,
+        "a link to a file that is not signed names no sandbox: use the host name of the sandbox's port 49983",
+    )
+
+
 def sandbox_not_found(target: Target) -> RefusalError:
     return RefusalError(
         502, _NOT_FOUND, target, hint="It has ended, or there never was one: look at the id in the address."

@@ -92,10 +92,12 @@ class Router:
             return True
 
     def linked(self, method: str, path: str, query_string: bytes) -> Route | None:
-        """Where a signed link goes that names no sandbox, None if it is none. Raises RefusalError."""
+        """Where a link to a file goes that names no sandbox, None if it is none. Raises RefusalError."""
         query = dict(parse_qsl(query_string.decode("latin-1"), errors="surrogateescape"))
-        if path != _FILES or "signature" not in query:
+        if path != _FILES:
             return None
+        if "signature" not in query:
+            raise answers.unsigned_link()
         sandbox_id = self._resolver.signer(method, query)
         endpoint = self._resolver.resolve(sandbox_id, AGENT_PORT) if sandbox_id else None
         if sandbox_id is None or endpoint is None:
