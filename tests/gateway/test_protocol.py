@@ -216,3 +216,31 @@ async def test_an_upgrade_opens_no_other_way(
     front.resolver.ingresses[SANDBOX] = ingress
     answer = await front.exchange(get(port, path, "Connection: Upgrade", "Upgrade: lines/1"))
     assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize("where", ["sandbox", "localhost"])
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket-like"])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("step", [1, 1000])
+async def test_a_declined_upgrade_keeps_its_body_and_what_follows(
+    front: Front, where: str, upgrade: str, chunked: bool, step: int
+) -> None:
+    """Clients offer HTTP/2 with whatever comes first; the server's parser takes all after its head away."""
+    framing, body = ("Transfer-Encoding: chunked", "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+    if not chunked:
+        framing, body = "Content-Length: 6", "onetwo"
+    async with sandbox(mirror) as port:
+        name = host(port) if where == "sandbox" else where
+        head = f"POST /a HTTP/1.1\r\nHost: {name}\r\n{framing}\r\n"
+        request = f"{head}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\n\r\n{body}".encode()
+        last = f"GET /last HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode()
+        whole = request * 2 + last
+        reader, writer = await front.connect()
+        for start in range(0, len(whole), step):
+            writer.write(whole[start : start + step])
+            await asyncio.sleep(0)
+        answer = await reader.read()
+        writer.close()
+    assert answer.count(b"HTTP/1.1 200 ") == 3
+    if where == "sandbox":
+        assert [answer.count(text) for text in (b'"onetwo"', b'"/a"', b'"/last"')] == [2, 2, 1]

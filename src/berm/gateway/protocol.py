@@ -8,18 +8,36 @@ import sys
 from collections import deque
 from typing import Any
 
+import httptools
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from berm.gateway.app import RESET, Gateway
-from berm.gateway.heads import find
+from berm.gateway.heads import find, request_head
 
 _MAX_HEAD = 65536
 """Most bytes that a client may send without a complete head or a body byte among them."""
 
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _LINGER_NOT = struct.pack("ii", 1, 0)
+
+
+class _Parser(httptools.HttpRequestParser):
+    """Tells the protocol of an upgrade that is declined; httptools takes the rest for the other protocol."""
+
+    def __init__(self, protocol: "HttpProtocol") -> None:
+        super().__init__(protocol)
+        self._protocol = protocol
+
+    def feed_data(self, data: Any) -> None:
+        try:
+            super().feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._protocol.upgrades():
+                raise
+            self._protocol.decline(data[upgrade.args[0] :])
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -42,7 +60,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._quiet = 0
         self._pipelined: deque[RequestResponseCycle] = deque()
         self._in_head = True
+        self._replayed = False
         self._half_closed = False
+        self.parser = self._new_parser()
         self._hangup: select.epoll | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -60,17 +80,46 @@ class HttpProtocol(HttpToolsProtocol):
         self._probe(answering)
         return True
 
+    def upgrades(self) -> bool:
+        """Whether the request that was just read ends HTTP on this connection."""
+        return self._should_upgrade()
+
+    def decline(self, rest: bytes) -> None:
+        """Go on with HTTP after a request for an upgrade, whose body, if it has one, begins `rest`."""
+        if not self._has_no_body():
+            framing = [header for header in self.headers if header[0] in _FRAMING]
+            self.parser = self._new_parser()
+            self._replayed = True
+            self.parser.feed_data(request_head("POST", b"/", framing))
+            self._replayed = False
+        if rest:
+            self.parser.feed_data(rest)
+
+    def _new_parser(self) -> _Parser:
+        parser = _Parser(self)
+        # As uvicorn does: requests behind one that closes the connection are not an error of that one.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def on_url(self, url: bytes) -> None:
+        if not self._replayed:
+            super().on_url(url)
+
     def on_message_begin(self) -> None:
+        if self._replayed:
+            return
         super().on_message_begin()
         self._in_head = True
         self.scope["extensions"] = {RESET: {"reset": self.reset}}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come here too: as headers they could frame or route the request anew.
-        if self._in_head:
+        if self._in_head and not self._replayed:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self._replayed:
+            return
         self._quiet = 0
         self._in_head = False
         earlier = self.cycle
@@ -81,6 +130,11 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._quiet = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        # Of a request for an upgrade this is told before its body.
+        if self._has_no_body() or not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
