@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import platform
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from berm.launcher import seccomp, syscalls
 
 pytestmark = pytest.mark.root
+
+
+_IOCTL = {"x86_64": 16, "aarch64": 29}[platform.machine()]
 
 
 def answer(action: Callable[[], object]) -> int:
@@ -81,3 +85,19 @@ def test_what_the_filter_answers(action: Callable[[], object], expected: int) ->
 )
 def test_clone_makes_no_namespace(flag: int) -> None:
     assert answer(call(56, flag | 17, 0, 0, 0, 0)) != 0
+
+
+def test_requests_of_btrfs_are_refused_to_all_but_copies(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with (tmp_path / "a").open("r+") as file:
+        fd = file.fileno()
+
+        def ioctl(request: int) -> int:
+            return answer(call(_IOCTL, fd, request, 0))
+
+        for request in (0x5000_940E, 0x5000_9401, 0x5000_940F, 0x8030_942B, 0x9408):
+            assert ioctl(request) == errno.ENOSYS
+        for request in seccomp.CLONES:
+            assert ioctl(request) not in (0, errno.ENOSYS)
+        for kind in {bit ^ 0x94 for bit in map((1).__lshift__, range(8))} | {0, 0xFF, 0x54}:
+            assert ioctl(kind << 8 | 0xFE) == errno.ENOTTY

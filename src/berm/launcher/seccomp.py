@@ -18,8 +18,8 @@ ftruncate futex futex_requeue futex_wait futex_waitv futex_wake futimesat get_ro
 getcpu getcwd getdents getdents64 getegid geteuid getgid getgroups getitimer getpeername getpgid getpgrp
 getpid getppid getpriority getrandom getresgid getresuid getrlimit getrusage getsid getsockname getsockopt
 gettid gettimeofday getuid getxattr getxattrat inotify_add_watch inotify_init inotify_init1
-inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioctl ioprio_get
-ioprio_set kill landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lgetxattr link
+inotify_rm_watch io_cancel io_destroy io_getevents io_pgetevents io_setup io_submit ioprio_get ioprio_set
+kill landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown lgetxattr link
 linkat listen listxattr listxattrat llistxattr lremovexattr lseek lsetxattr lstat madvise map_shadow_stack
 membarrier memfd_create memfd_secret mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap
 mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink mremap mseal msgctl msgget
@@ -55,6 +55,12 @@ _SOCKET_FAMILIES: Final = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, sock
 _NEW_NAMESPACES: Final = 0x7E020000
 """Every CLONE_NEW* flag of clone(2)."""
 
+_TYPE_BITS: Final = range(8, 16)
+"""Those of an ioctl(2) request that say whose it is."""
+_BTRFS: Final = 0x9400
+CLONES: Final = (0x40049409, 0x4020940D, 0xC0189436)
+"""FICLONE, FICLONERANGE and FIDEDUPERANGE, which were btrfs's own once."""
+
 
 def compile_filter() -> bytes:
     """The filter as a BPF program, 8 bytes an instruction. Raises OSError when libseccomp refuses."""
@@ -66,6 +72,7 @@ def compile_filter() -> bytes:
         _add(rules, pyseccomp.ERRNO(errno.EPERM), name)
     for family in _SOCKET_FAMILIES:
         rules.add_rule(pyseccomp.ALLOW, "socket", pyseccomp.Arg(0, pyseccomp.EQ, int(family)))
+    _add_ioctl(rules)
     # clone3 keeps its flags in memory that a filter cannot read, so it does not exist here.
     rules.add_rule(pyseccomp.ALLOW, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, _NEW_NAMESPACES, 0))
     rules.add_rule(pyseccomp.ALLOW, "personality", pyseccomp.Arg(0, pyseccomp.EQ, 0))
@@ -80,3 +87,16 @@ def compile_filter() -> bytes:
 def _add(rules: pyseccomp.SyscallFilter, action: int, name: str) -> None:
     if pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name) != -1:
         rules.add_rule(action, name)
+
+
+def _add_ioctl(rules: pyseccomp.SyscallFilter) -> None:
+    """All but those of btrfs, which a volume is seen as it is.
+
+    It lets anybody make subvolumes: they count for no quota of ours, and what they are in is not removed.
+    """
+    for bit in _TYPE_BITS:
+        rules.add_rule(
+            pyseccomp.ALLOW, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 1 << bit, ~_BTRFS & 1 << bit)
+        )
+    for request in CLONES:
+        rules.add_rule(pyseccomp.ALLOW, "ioctl", pyseccomp.Arg(1, pyseccomp.MASKED_EQ, 0xFFFFFFFF, request))
