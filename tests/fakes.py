@@ -23,7 +23,9 @@ from berm.models import (
 )
 from berm.node import layers
 from berm.node.interface import Command, Copying
+from berm.node.volumes import Volumes
 
+_NOWHERE = Path("/nonexistent")
 Output = Callable[[str], None]
 Program = Callable[[SandboxSpec, Command, Output], Awaitable[int]]
 
@@ -41,7 +43,7 @@ class FakeNode:
     `refusal` (what `copy` raises). Layers and files are names in sets; `root` is for who writes to a path.
     """
 
-    def __init__(self, root: Path = Path("/nonexistent")) -> None:
+    def __init__(self, root: Path = _NOWHERE) -> None:
         self.program: Program = says_its_command
         self.written = 1000
         self.refusal: BermError | None = None
@@ -60,6 +62,8 @@ class FakeNode:
         self.dropped: set[str] = set()
         self.received: dict[str, bytes] = {}
         self.used: dict[str, float] = {}
+        self.volumes = Volumes(root, 1 << 20)
+        """Real ones, as they need nothing but `root`."""
         self._root = root
         self._running: dict[str, Running] = {}
         self._paused: dict[str, Paused] = {}
@@ -281,8 +285,8 @@ class FullNode(FakeNode):
 class HeldNode(FakeNode):
     """Starts no sandbox until it is let go; `asked` is released for each that waits."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, root: Path = _NOWHERE) -> None:
+        super().__init__(root)
         self.asked = asyncio.Semaphore(0)
         self._go = asyncio.Event()
 

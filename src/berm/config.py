@@ -55,6 +55,7 @@ SETTINGS = (
     Setting(
         "team_creation_rate", int, "0", "Most sandboxes a team may start in one second; 0 means no limit."
     ),
+    Setting("volume_gb", int, "10", "Largest size of a volume, in GiB."),
     Setting("max_builds", int, "4", "Most template builds that go on at once; others wait."),
     Setting("build_timeout", int, "3600", "Longest time in seconds that a template build may take."),
     Setting("ready_timeout", int, "300", "Seconds in which a start command has to get ready."),
@@ -97,6 +98,7 @@ class Config:
     max_sandboxes: int
     team_max_sandboxes: int
     team_creation_rate: int
+    volume_gb: int
     max_builds: int
     build_timeout: int
     ready_timeout: int

@@ -120,8 +120,8 @@ class Mount:
     """Something that is in a sandbox beside its root file system, at the absolute path `target`.
 
     Exactly one of the three is its content: `layers`, directory names bottom first; `directory`, a kept
-    directory of the node by name; or `size_mb` MiB of memory. What is written to layers or to received files
-    (`files/NAME`) is lost with the sandbox; with `read_only` nothing is written.
+    directory of the node by name, or a volume as `volumes/ID`; or `size_mb` MiB of memory. What is written to
+    layers or to received files (`files/NAME`) is lost with the sandbox; with `read_only` nothing is written.
     `path` is the part of the content that is mounted, relative and without `..`; it may be a file. Of
     memory it is the name of an empty file, which is mounted alone.
     """
@@ -260,6 +260,47 @@ class Boot:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeMount:
+    """A volume of the sandbox's team, by name, and the path inside that it is mounted on."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A directory that outlives sandboxes, and that several may have mounted at once."""
+
+    volume_id: str
+    team_id: str
+    name: str
+    """No other of the team has it."""
+    token: str = field(repr=False)
+    """What opens its content; kept as it is, since it is shown again."""
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeEntry:
+    """What is at a path of a volume; a symbolic link stands for itself. Names need not be UTF-8."""
+
+    path: str
+    """Absolute, the volume being the root."""
+    kind: str
+    """file, directory, symlink, or unknown for all else."""
+    size: int
+    mode: int
+    """Without the kind."""
+    uid: int
+    gid: int
+    accessed: datetime
+    modified: datetime
+    changed: datetime
+    target: str | None = None
+    """Where a symbolic link leads."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sandbox:
     """What is recorded of one sandbox. Times are UTC."""
 
@@ -289,6 +330,7 @@ class Sandbox:
     ingress: Ingress = Ingress()
     egress: Egress = field(default_factory=Egress)
     """Whatever is secret in it is sealed."""
+    volume_mounts: tuple[VolumeMount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

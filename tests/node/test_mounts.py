@@ -406,3 +406,31 @@ async def test_nothing_but_mounts_is_nothing_written(node: LocalNode, machine: C
     await node.run(wanted.sandbox_id, shell("cat /c/d; echo x > /a/b/f"), print)
     assert await node.commit(wanted.sandbox_id) == Layer("", 0)
     assert storage(machine) | unfinished(machine) == set()
+
+
+async def test_a_volume_is_written_by_all_who_have_it(node: LocalNode, machine: Config) -> None:
+    await node.volumes.make("shared")
+    volume = Mount("/new/deep", directory="volumes/shared")
+    first, second = spec(mounts=(volume,)), spec(mounts=(volume,))
+    for wanted in (first, second):
+        await node.create(wanted)
+    await said(node, first.sandbox_id, "echo first > /new/deep/a")
+    assert await said(node, second.sandbox_id, "cat /new/deep/a; echo more >> /new/deep/a") == ["first"]
+    for wanted in (first, second):
+        await node.kill(wanted.sandbox_id)
+    script = "cat /m/a; stat -c %u:%g:%a /m /m/a; touch /m/b"
+    read_only = Mount("/m", directory="volumes/shared", read_only=True)
+    with pytest.raises(AssertionError, match="Read-only"):
+        await ran(node, spec(mounts=(read_only,)), script + " 2>&1")
+    found = await ran(node, spec(mounts=(Mount("/m", directory="volumes/shared"),)), script)
+    assert found == ["first", "more", "1000:1000:777", "0:0:644"]
+    assert (machine.pool_dir / "volumes/shared/tree/b").stat().st_uid == 0
+
+
+async def test_a_volume_that_is_not_there(node: LocalNode, machine: Config) -> None:
+    with refused(Code.NOT_FOUND, "there is no volumes/none on this machine"):
+        await node.create(spec(mounts=(Mount("/m", directory="volumes/none"),)))
+    for name in ("volumes/../layers", "volumes/.partial-x", "volumes/a/tree"):
+        with refused(Code.INVALID_ARGUMENT, "is not the name of a directory"):
+            await node.create(spec(mounts=(Mount("/m", directory=name),)))
+    assert storage(machine) == set()

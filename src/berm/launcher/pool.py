@@ -14,7 +14,7 @@ _GIB: Final = 1 << 30
 _SMALL: Final = 4 * _GIB
 _MIB: Final = 1 << 20
 
-DIRECTORIES: Final = ("layers", "sandboxes", "branches", "paused", "caches", "files")
+DIRECTORIES: Final = ("layers", "sandboxes", "branches", "paused", "caches", "files", "volumes")
 MARK: Final = "paused"
 """A file with the generation, in the storage of a paused sandbox: that outlives its processes."""
 REST: Final = "rest"
@@ -27,7 +27,7 @@ class Pool(Protocol):
     `layers/NAME/tree` is a template layer. `sandboxes/ID` is what a sandbox writes (`rw/upper`) and its
     records; that is made ahead, for a slot, and claimed by a sandbox, unless its caller has prepared
     `branches/ID` for it. `paused/ID` is the storage of a paused sandbox whose processes have ended.
-    `caches/NAME` and `files/NAME` are directories that sandboxes may mount.
+    `caches/NAME`, `files/NAME` and `volumes/NAME/tree` are directories that sandboxes may mount.
     """
 
     @property

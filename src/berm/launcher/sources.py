@@ -8,7 +8,12 @@ from typing import Final
 from berm.launcher.spec import MAX_TREES, LaunchSpec, MountSpec
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_PLACES: Final = {"layers": "layers/{}/tree", "caches": "caches/{}", "files": "files/{}"}
+_PLACES: Final = {
+    "layers": "layers/{}/tree",
+    "caches": "caches/{}",
+    "files": "files/{}",
+    "volumes": "volumes/{}/tree",
+}
 
 
 def check(name: str) -> str:

@@ -24,6 +24,10 @@ MAX_TREES: Final = 200
 """Most layers and kept directories of one sandbox, all its mounts taken together: each is a descriptor."""
 
 
+_WRITTEN: Final = ("caches/", "volumes/")
+"""The sources that a sandbox writes to for all to see."""
+
+
 def is_kernels(path: str) -> bool:
     """Whether an absolute path without `..` is one of the kernel's, or in it."""
     return any(path == own or path.startswith(f"{own}/") for own in KERNEL)
@@ -34,9 +38,9 @@ class MountSpec:
     """One mount at `target`, an absolute path. `path` is the part of the content that is mounted.
 
     The content is memory if `size_mb` is not 0, else `sources`: `layers/NAME`, bottom first, or a kept
-    directory, `caches/NAME` or `files/NAME`. Of these a sandbox writes to caches only: what it writes to the
-    others is its own, and goes with it. `trees` are those on the way to the sandbox: indices of what
-    is handed over.
+    directory, `caches/NAME`, `volumes/NAME` or `files/NAME`. Of these a sandbox writes to caches and volumes
+    only: what it writes to the others is its own, and goes with it. `trees` are those on the way to the
+    sandbox: indices of what is handed over.
     """
 
     target: str
@@ -52,7 +56,7 @@ class MountSpec:
     @property
     def is_overlaid(self) -> bool:
         """Whether what is written must not reach the content."""
-        others = any(not source.startswith("caches/") for source in self.sources)
+        others = any(not source.startswith(_WRITTEN) for source in self.sources)
         return others and not self.read_only
 
     @classmethod

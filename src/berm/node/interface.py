@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from berm.models import Egress, Layer, LogLine, Machine, MachineLoad, Paused, Running, SandboxSpec, Usage
+from berm.models import (
+    Egress,
+    Layer,
+    LogLine,
+    Machine,
+    MachineLoad,
+    Paused,
+    Running,
+    SandboxSpec,
+    Usage,
+    VolumeEntry,
+)
 from berm.templates.plan import Copy, Directory
 
 
@@ -33,6 +44,90 @@ class Copying:
     files: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """Owner and mode; None leaves one as it is, or as is usual. Ids are the image's, 0 to 65535."""
+
+    uid: int | None = None
+    gid: int | None = None
+    mode: int | None = None
+
+    def over(self, others: "Attributes") -> "Attributes":
+        """These, and of `others` what is None here."""
+        pairs = ((self.uid, others.uid), (self.gid, others.gid), (self.mode, others.mode))
+        return Attributes(*(other if own is None else own for own, other in pairs))
+
+
+class VolumeFile(Protocol):
+    """A file of a volume, open; it may change meanwhile."""
+
+    size: int
+    """Bytes, when it was opened."""
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Up to `size` bytes; none at its end."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class VolumeContent(Protocol):
+    """What is in a volume. Sandboxes write to it at the same time, and may mean harm.
+
+    Paths begin at the volume's root, with or without a slash, and lead nowhere else; bytes that are no UTF-8
+    are escaped as os.fsdecode does it. All calls raise BermError: NOT_FOUND for a path, or a volume, that is
+    not there, INVALID_ARGUMENT for one that is of the wrong kind, NO_SPACE, UNAVAILABLE where a sandbox is in
+    the way.
+    """
+
+    async def look(self, path: str) -> VolumeEntry:
+        """What is at a path; a link at its end is not followed."""
+        ...
+
+    async def list(self, path: str, depth: int) -> Sequence[VolumeEntry]:
+        """What is in a directory, `depth` layers deep; a directory is before its content. TOO_LARGE."""
+        ...
+
+    async def change(self, path: str, wanted: Attributes) -> VolumeEntry: ...
+
+    async def make_directory(self, path: str, wanted: Attributes, *, force: bool) -> VolumeEntry:
+        """CONFLICT if anything is there; with `force` a directory may be, and those above are made."""
+        ...
+
+    async def remove(self, path: str) -> None:
+        """Remove a file, a link, or a directory with all that is in it."""
+        ...
+
+    async def open(self, path: str) -> VolumeFile:
+        """The caller closes it."""
+        ...
+
+    async def write(
+        self, path: str, body: AsyncIterator[bytes], wanted: Attributes, *, force: bool | None
+    ) -> VolumeEntry:
+        """Make a file, or replace one, which is there with all of its content or not at all.
+
+        If `force` is False, CONFLICT when it exists; if it is True, directories above are made.
+        """
+        ...
+
+
+class Volumes(Protocol):
+    """The volumes of a machine, by id. To a `Mount`, one is the directory `volumes/ID`."""
+
+    def names(self) -> Collection[str]: ...
+
+    async def make(self, volume_id: str) -> None:
+        """Make an empty one. Raises BermError NO_SPACE."""
+        ...
+
+    async def drop(self, volume_id: str) -> None:
+        """Remove one with all that is in it; safe to call again."""
+        ...
+
+    def content(self, volume_id: str) -> VolumeContent: ...
+
+
 class Node(Protocol):
     """One machine's engine.
 
@@ -42,6 +137,9 @@ class Node(Protocol):
     after a restart of the node or the machine; the latter, and whatever else ends its processes, leaves it
     with its files only.
     """
+
+    @property
+    def volumes(self) -> Volumes: ...
 
     @property
     def node_id(self) -> str:

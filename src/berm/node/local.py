@@ -113,6 +113,7 @@ class LocalNode(Storage):
             self._agents = agentclient.Agents()
             await layers.sweep(self._pool)
             await uploads.sweep(self._pool)
+            await self.volumes.sweep()
         reply, _ = await client.call("list")
         for sandbox_id in set(reply["sandboxes"]) - self._lives.keys() - self._creating.keys():
             await self._adopt(client, sandbox_id)

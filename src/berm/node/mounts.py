@@ -12,7 +12,7 @@ from berm.errors import BermError, Code
 from berm.launcher.spec import KERNEL, MAX_TREES, MountSpec, is_kernels
 from berm.models import File, Mount, SandboxSpec
 
-_SOURCE: Final = re.compile(r"(files/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_SOURCE: Final = re.compile(r"(files/|volumes/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FILE_MB: Final = 1
 _FILE_NAME: Final = "file"
 
@@ -96,7 +96,7 @@ def _make(path: Path, mount: Mount) -> None:
 def _sources(mount: Mount) -> tuple[str, ...]:
     if mount.directory:
         kept = mount.directory
-        return (kept if kept.startswith("files/") else f"caches/{kept}",)
+        return (kept if "/" in kept else f"caches/{kept}",)
     return tuple(f"layers/{name}" for name in mount.layers)
 
 

@@ -14,6 +14,7 @@ from berm.models import Layer
 from berm.node import layers, uploads
 from berm.node.copying import copy
 from berm.node.interface import Copying
+from berm.node.volumes import Volumes
 
 _ROOM: Final = "delete templates or sandboxes, or let the operator set BERM_POOL_GB"
 
@@ -25,6 +26,7 @@ class Storage:
         self._config = config
         self._pool = config.pool_dir
         self._limits = Limits(config.max_upload_mb << 20)
+        self.volumes = Volumes(self._pool, config.volume_gb << 30)
 
     async def settle(self) -> None:
         await process.run(["sync", "--file-system", str(self._pool)])
