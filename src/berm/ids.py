@@ -34,6 +34,11 @@ def template_id() -> str:
     return _random(20)
 
 
+def volume_id() -> str:
+    """A new volume id: 20 lowercase letters or digits."""
+    return _random(20)
+
+
 def build_id() -> str:
     """A new build id; the SDKs parse it as a UUID."""
     return str(uuid.uuid4())
@@ -67,6 +72,11 @@ def access_token() -> str:
 def traffic_token() -> str:
     """A new token for the ports of one sandbox."""
     return secrets.token_hex(32)
+
+
+def volume_token() -> str:
+    """A new token for the content of one volume."""
+    return secrets.token_urlsafe(32)
 
 
 def digest(secret: str) -> str:

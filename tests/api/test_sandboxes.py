@@ -58,6 +58,7 @@ def test_get_answers_all_details(served: Served) -> None:
         "diskSizeMB": 10240,
         "metadata": {"k": "v"},
         "state": "running",
+        "volumeMounts": [],
         "allowInternetAccess": None,
         "network": {"allowPublicTraffic": True, "allowOut": [], "denyOut": []},
         "lifecycle": {"onTimeout": "kill", "autoResume": False},
@@ -105,7 +106,6 @@ def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> Non
 
 
 REFUSED: list[tuple[str, dict[str, object]]] = [
-    ("volumeMounts", {"volumeMounts": [{"name": "v", "path": "/v"}]}),
     ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
     ("network.maskRequestHost", {"network": {"maskRequestHost": "localhost:${PORT}"}}),
     ("network.httpsPorts", {"network": {"httpsPorts": [443]}}),

@@ -136,6 +136,7 @@ def test_env_is_quoted_for_each_shell(berm: Berm, home: Path, key: str) -> None:
     expected = {
         "E2B_API_URL": "http://127.0.0.1:1234",
         "E2B_SANDBOX_URL": "http://127.0.0.1:1234",
+        "E2B_VOLUME_API_URL": "http://127.0.0.1:1234",
         "E2B_API_KEY": key,
         "E2B_DOMAIN": "localhost:1234",
         "E2B_DOCS_BASE": "http://127.0.0.1:1234/docs",

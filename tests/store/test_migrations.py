@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from berm.models import Credential, Principal
-from berm.store import build_logs, builds, keys, paging, sandboxes, tags, teams
+from berm.store import build_logs, builds, keys, paging, sandboxes, tags, teams, volumes
 from berm.store import templates as store
 from berm.store.database import Database, migrate
 from berm.store.tags import Move, Tag
@@ -77,3 +77,10 @@ async def test_live_sandboxes_keep_what_they_were_started_from(upgraded: Databas
         found = await upgraded.run(sandboxes.find, TEAM, sandbox_id, NOON)
         assert found is not None
         assert (found.build_id, found.layers) == (build_id, (layer,))
+
+
+async def test_live_sandboxes_have_no_volumes_mounted(upgraded: Database) -> None:
+    found = await upgraded.run(sandboxes.find, TEAM, "old", NOON)
+    assert found is not None
+    assert found.volume_mounts == ()
+    assert await upgraded.run(volumes.listing, TEAM) == []

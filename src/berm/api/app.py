@@ -23,6 +23,8 @@ from berm.api import (
     templates,
     uploads,
     usage,
+    volumecontent,
+    volumes,
 )
 from berm.api.errors import HANDLERS, Unexpected
 from berm.api.limits import BodyLimit, EncodedSlashes
@@ -36,6 +38,8 @@ _ROUTES = (
     keys,
     secrets,
     teams,
+    volumes,
+    volumecontent,
     login,
     metrics,
     nodes,

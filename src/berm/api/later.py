@@ -16,10 +16,6 @@ CALLS = (
     ("POST", "/templates", OLD),
     ("POST", "/templates/{id}", OLD),
     ("POST", "/templates/{id}/builds/{build}", OLD),
-    ("GET", "/volumes", NOT_YET),
-    ("POST", "/volumes", NOT_YET),
-    ("GET", "/volumes/{id}", NOT_YET),
-    ("DELETE", "/volumes/{id}", NOT_YET),
 )
 """Method and path of each, and what is said of it; a call that becomes offered is taken off this list."""
 

@@ -22,6 +22,11 @@ _PLANS = re.compile(r"/berm/plan|/(berm|v2)/templates/[^/]+/builds/[^/]+")
 UPLOADS = "/uploads/"
 """Where the path of what is not limited here begins: the route has a limit of its own, and keeps nothing."""
 
+CONTENT = "/volumecontent/"
+"""Where the path of what is in volumes begins; what is written there only the size of the volume limits."""
+
+_FILES = re.compile(CONTENT + "[^/]+/file")
+
 
 class BodyLimit:
     """Refuses a body that is too large while it is read, whatever its Content-Length says."""
@@ -67,7 +72,7 @@ class _Body:
 
 
 def _most(path: str) -> int | None:
-    if path.startswith(UPLOADS):
+    if path.startswith(UPLOADS) or _FILES.fullmatch(path):
         return None
     return MAX_PLAN if _PLANS.fullmatch(path) else MAX_BODY
 

@@ -197,6 +197,7 @@ def env(
     variables = {
         "E2B_API_URL": settings.url,
         "E2B_SANDBOX_URL": settings.url,
+        "E2B_VOLUME_API_URL": settings.url,
         "E2B_API_KEY": local_key(settings),
         "E2B_DOMAIN": settings.public_domain,
         # Where `e2b auth login` sends the browser, which learns there that a key is all it takes.

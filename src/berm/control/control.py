@@ -24,6 +24,7 @@ from berm.control.snapshots import Snapshots
 from berm.control.teams import Teams
 from berm.control.templates import Templates
 from berm.control.usage import Sampler
+from berm.control.volumes import Volumes
 from berm.control.workshop import Workshop
 from berm.node.interface import Node
 from berm.observability.metrics import Metrics
@@ -45,6 +46,7 @@ class Control:
     builds: Builds
     products: Products
     workshop: Workshop
+    volumes: Volumes
     sandboxes: Sandboxes
     pauses: Pauses
     snapshots: Snapshots
@@ -65,7 +67,8 @@ class Control:
         limiter, ingresses = Limiter(node, config), Ingresses()
         secrets = Secrets(database)
         networks = Networks(database, node, secrets.value)
-        pauses = Pauses(database, node, limiter, networks, config)
+        volumes = Volumes(database, node)
+        pauses = Pauses(database, node, config, limiter=limiter, networks=networks, volumes=volumes)
         reconciler = Reconciler(database, node, pauses, ingresses)
         sandboxes = Sandboxes(
             database,
@@ -77,6 +80,7 @@ class Control:
             ingresses=ingresses,
             limiter=limiter,
             networks=networks,
+            volumes=volumes,
             metrics=metrics,
             nodes=nodes,
         )
@@ -98,6 +102,7 @@ class Control:
             pauses=pauses,
             networks=networks,
             snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
+            volumes=volumes,
             reconciler=reconciler,
             metering=Metering(database, node, metrics),
             activity=Activities(database),
@@ -116,6 +121,7 @@ class Control:
         await self.reconciler.start()
         await self.pauses.start()
         await self.networks.start(self.config.networks_key_file)
+        await self.volumes.start()
         await self.sandboxes.start()
         await self.usage.start()
         await self.activity.start()
@@ -129,6 +135,7 @@ class Control:
         await self.sandboxes.close()
         await self.usage.close()
         await self.activity.close()
+        await self.volumes.close()
         await self.reconciler.close()
         await self.keys.close()
         await self.database.close()

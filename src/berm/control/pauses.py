@@ -6,6 +6,7 @@ never resumed.
 """
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 from weakref import WeakValueDictionary
@@ -15,6 +16,7 @@ from berm.control import starting
 from berm.control.limits import Limiter
 from berm.control.networks import Networks
 from berm.control.states import no_sandbox, now
+from berm.control.volumes import Volumes
 from berm.errors import BermError, Code
 from berm.models import EVERYWHERE, Egress, Paused, Principal, Sandbox, SandboxSpec, State
 from berm.node.interface import Node
@@ -29,12 +31,20 @@ class Pauses:
     """A team sees its own sandboxes only."""
 
     def __init__(
-        self, database: Database, node: Node, limiter: Limiter, networks: Networks, config: Config
+        self,
+        database: Database,
+        node: Node,
+        config: Config,
+        *,
+        limiter: Limiter,
+        networks: Networks,
+        volumes: Volumes,
     ) -> None:
         self._database = database
         self._node = node
         self._limiter = limiter
         self._networks = networks
+        self._volumes = volumes
         self._config = config
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._dormant: set[str] = set()
@@ -158,7 +168,9 @@ class Pauses:
 
     async def _boot(self, sandbox: Sandbox) -> None:
         await self._node.drop_memory(sandbox.sandbox_id)
-        await self._node.create(again(sandbox, self._networks.in_force(sandbox)))
+        spec = again(sandbox, self._networks.in_force(sandbox))
+        async with self._volumes.mounted(sandbox.team_id, sandbox.volume_mounts) as mounts:
+            await self._node.create(replace(spec, mounts=mounts))
         try:
             await starting.start(self._node, sandbox.sandbox_id, sandbox.boot, self._config.ready_timeout)
         except BaseException:

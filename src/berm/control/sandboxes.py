@@ -20,6 +20,7 @@ from berm.control.starting import Program
 from berm.control.states import lifetime, no_sandbox, now
 from berm.control.tasks import Tasks
 from berm.control.templates import Templates
+from berm.control.volumes import Volumes
 from berm.errors import BermError, Code
 from berm.models import (
     EVERYWHERE,
@@ -34,6 +35,7 @@ from berm.models import (
     SandboxSpec,
     State,
     Template,
+    VolumeMount,
 )
 from berm.node.interface import Node
 from berm.observability.metrics import Metrics
@@ -64,6 +66,7 @@ class NewSandbox:
     private: bool = False
     """Whether its ports ask for a traffic token, which is made for it."""
     egress: Egress = field(default_factory=Egress)
+    volume_mounts: tuple[VolumeMount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Copies:
     layer: str
     """What the sandbox had written."""
     life: timedelta
+    volume_mounts: tuple[VolumeMount, ...] = ()
 
 
 class Sandboxes:
@@ -91,6 +95,7 @@ class Sandboxes:
         ingresses: Ingresses,
         limiter: Limiter,
         networks: Networks,
+        volumes: Volumes,
         metrics: Metrics,
         nodes: Nodes,
     ) -> None:
@@ -103,6 +108,7 @@ class Sandboxes:
         self._ingresses = ingresses
         self._limiter = limiter
         self._networks = networks
+        self._volumes = volumes
         self._metrics = metrics
         self._nodes = nodes
         self._tasks = Tasks()
@@ -121,9 +127,9 @@ class Sandboxes:
         """Start a sandbox; it is recorded once it runs, and is undone if it cannot be recorded.
 
         With `once`, a repeated request is answered with the sandbox of the first. Raises what
-        `Templates.resolve`, `Node.create` and `starting.start` raise, BermError INVALID_ARGUMENT for a
-        timeout out of range, RATE_LIMITED at a limit of the server or the team, KeyReusedError, and
-        what `Nodes.admit` raises.
+        `Templates.resolve`, `Volumes.mounted`, `Node.create`, `starting.start` and `Nodes.admit` raise,
+        BermError INVALID_ARGUMENT for a timeout out of range, RATE_LIMITED at a limit of the server or the
+        team, KeyReusedError.
         """
         if once is None:
             return await self._tasks.finish(self._make(who, wanted, None))
@@ -319,12 +325,13 @@ class Sandboxes:
         """Start a sandbox and record it as it is then; its time counts from when it is ready."""
         self._ingresses.add(sandbox.sandbox_id, sandbox.ingress, sandbox.access_token)
         try:
-            await self._start(sandbox.team_id, spec, sandbox.boot)
-            moment = now()
-            sandbox = replace(
-                sandbox, started_at=moment, end_at=moment + life, lifetime=int(life.total_seconds())
-            )
-            await self._record(sandbox, once)
+            async with self._volumes.mounted(sandbox.team_id, sandbox.volume_mounts) as mounts:
+                await self._start(sandbox.team_id, replace(spec, mounts=mounts), sandbox.boot)
+                moment = now()
+                sandbox = replace(
+                    sandbox, started_at=moment, end_at=moment + life, lifetime=int(life.total_seconds())
+                )
+                await self._record(sandbox, once)
         except BaseException:
             self._ingresses.forget(sandbox.sandbox_id)
             raise
@@ -361,6 +368,7 @@ class Sandboxes:
         if not await self._database.run(store.end_own, who.team_id, sandbox_id, now()):
             raise no_sandbox(sandbox_id)
         self._pauses.forget(sandbox_id)
+        self._ingresses.forget(sandbox_id)
         try:
             await self._node.kill(sandbox_id)
         except BermError:
@@ -417,6 +425,7 @@ def _sandbox(who: Principal, wanted: NewSandbox, template: Template, spec: Sandb
         boot=_boot(spec, template),
         lifecycle=wanted.lifecycle,
         ingress=_ingress(wanted),
+        volume_mounts=wanted.volume_mounts,
     )
 
 

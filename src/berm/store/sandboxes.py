@@ -7,7 +7,17 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, insert, or_, select, update
 
-from berm.models import Boot, Ingress, Lifecycle, OnTimeout, Paused, Resources, Sandbox, State
+from berm.models import (
+    Boot,
+    Ingress,
+    Lifecycle,
+    OnTimeout,
+    Paused,
+    Resources,
+    Sandbox,
+    State,
+    VolumeMount,
+)
 from berm.store import networks, paging
 from berm.store.schema import sandboxes as table
 from berm.store.schema import templates
@@ -120,6 +130,13 @@ def teams(connection: Connection, now: datetime) -> dict[str, str]:
     """The team of every live sandbox."""
     rows = connection.execute(select(table.c.sandbox_id, table.c.team_id).where(_live(now)))
     return {row.sandbox_id: row.team_id for row in rows}
+
+
+def mounting(connection: Connection, team_id: str, volume: str, now: datetime) -> list[str]:
+    """The live sandboxes of a team that have the volume of this name mounted."""
+    where = and_(table.c.team_id == team_id, _live(now))
+    rows = connection.execute(select(table.c.sandbox_id, table.c.volume_mounts).where(where))
+    return [row.sandbox_id for row in rows if any(mount["name"] == volume for mount in row.volume_mounts)]
 
 
 def find_once(connection: Connection, team_id: str, key: str) -> tuple[Sandbox, str] | None:
@@ -296,6 +313,7 @@ def _values(sandbox: Sandbox, once: Once | None) -> dict[str, object]:
         "mask_host": sandbox.ingress.mask_host,
         "https_ports": list(sandbox.ingress.https_ports),
         "network": networks.to_json(sandbox.egress),
+        "volume_mounts": [asdict(mount) for mount in sandbox.volume_mounts],
     }
 
 
@@ -321,6 +339,7 @@ def _sandbox(row: Row[Any]) -> Sandbox:
         keeps_memory=row.keeps_memory,
         ingress=_ingress(row),
         egress=networks.from_json(row.network),
+        volume_mounts=tuple(VolumeMount(**mount) for mount in row.volume_mounts),
     )
 
 

@@ -198,6 +198,17 @@ tallies = Table(
     Column("run_steps", Integer, nullable=False),
 )
 
+volumes = Table(
+    "volumes",
+    metadata,
+    Column("volume_id", String, primary_key=True),
+    Column("team_id", ForeignKey("teams.team_id", ondelete="CASCADE"), nullable=False),
+    Column("name", String, nullable=False),
+    Column("token", String, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("team_id", "name"),
+)
+
 # template_id and build_id refer to no table: a sandbox outlives its template.
 sandboxes = Table(
     "sandboxes",
@@ -232,6 +243,7 @@ sandboxes = Table(
     Column("mask_host", String, nullable=False, server_default=""),
     Column("https_ports", JSON, nullable=False, server_default="[]"),
     Column("network", JSON, nullable=False, server_default="{}"),
+    Column("volume_mounts", JSON, nullable=False, server_default="[]"),
     UniqueConstraint("team_id", "idempotency_key"),
     Index(None, "team_id", "started_at"),
     Index(None, "end_at"),

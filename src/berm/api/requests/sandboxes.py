@@ -12,7 +12,16 @@ from berm.api.requests.common import Body, Level, Query, Seconds, Text, Variable
 from berm.api.wire.common import Json
 from berm.control.sandboxes import NewSandbox
 from berm.errors import BermError, Code
-from berm.models import AGENT_PORT, EVERYWHERE, Ingress, Lifecycle, LogLine, OnTimeout, State
+from berm.models import (
+    AGENT_PORT,
+    EVERYWHERE,
+    Ingress,
+    Lifecycle,
+    LogLine,
+    OnTimeout,
+    State,
+    VolumeMount,
+)
 from berm.observability.logs import at_least, known_level
 from berm.store.sandboxes import Filter
 
@@ -109,6 +118,13 @@ class Iam(Body):
     tokens: Json | None = None
 
 
+class Mounting(Body):
+    """`SandboxVolumeMount`."""
+
+    name: Text
+    path: Annotated[Text, Field(max_length=256)]
+
+
 class CreateSandbox(Body):
     """POST /v2/sandboxes. None stands for a field that is left out."""
 
@@ -121,7 +137,7 @@ class CreateSandbox(Body):
     auto_pause: bool | None = None
     auto_pause_memory: bool | None = None
     auto_resume: AutoResume | None = None
-    volume_mounts: list[Json] | None = None
+    volume_mounts: Annotated[list[Mounting], Field(max_length=16)] | None = None
     mcp: Json | None = None
     iam: Iam | None = None
 
@@ -156,7 +172,6 @@ class Refresh(Body):
 
 
 _NOT_YET: tuple[tuple[str, Callable[[CreateSandbox], object]], ...] = (
-    ("volumeMounts", lambda b: b.volume_mounts),
     ("iam.tokens", lambda b: b.iam and b.iam.tokens),
 )
 """Wishes that cannot be granted, and when a request has them; others would be ignored without a word."""
@@ -180,6 +195,7 @@ def new_sandbox(body: CreateSandbox) -> NewSandbox:
         ingress=_ingress(body.network),
         private=body.network.allow_public_traffic is False,
         egress=egress,
+        volume_mounts=tuple(VolumeMount(mount.name, mount.path) for mount in body.volume_mounts or ()),
     )
 
 

@@ -40,6 +40,7 @@ def listed(sandbox: Sandbox) -> Json:
         "metadata": dict(sandbox.metadata),
         "state": sandbox.state,
         "envdVersion": ENVD_VERSION,
+        "volumeMounts": [{"name": mount.name, "path": mount.path} for mount in sandbox.volume_mounts],
     }
 
 
