@@ -36,6 +36,14 @@ def test_create_sends_what_was_asked_for_and_prints_the_id(berm: Berm, server: S
     }
 
 
+def test_create_with_volumes(berm: Berm, server: StandIn) -> None:
+    server.on("POST /sandboxes", answer(201, {"sandboxID": "i1"}))
+    assert berm("sandbox", "create", "--volume", "a=/mnt/a", "--volume", "b=/b").returncode == 0
+    mounts = [{"name": "a", "path": "/mnt/a"}, {"name": "b", "path": "/b"}]
+    assert server.calls[0].json()["volumeMounts"] == mounts
+    assert b"--volume is 'a'" in berm("sandbox", "create", "--volume", "a").stderr
+
+
 def test_create_leaves_the_timeout_to_the_server(berm: Berm, server: StandIn) -> None:
     server.on("POST /sandboxes", answer(201, sandbox("i1")))
     assert json.loads(berm("sandbox", "create", "--json").stdout)["sandboxID"] == "i1"

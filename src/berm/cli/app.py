@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from berm import __version__, config
-from berm.cli import ci, inside, keys, output, pauses, sandboxes, server, snapshots, teams, templates
+from berm.cli import ci, inside, keys, output, pauses, sandboxes, server, snapshots, teams, templates, volumes
 from berm.cli.doctor import doctor
 from berm.cli.target import Target
 from berm.errors import BermError, Code
@@ -71,6 +71,7 @@ app.add_typer(snapshots.app, name="snapshot")
 app.add_typer(ci.app, name="ci")
 app.add_typer(keys.app, name="key")
 app.add_typer(teams.app, name="team")
+app.add_typer(volumes.app, name="volume")
 
 
 def main() -> None:

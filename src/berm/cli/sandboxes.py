@@ -1,7 +1,7 @@
 """`berm sandbox create | list | info | logs | kill`; the others are in files of their own."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote, urlencode
 
@@ -20,6 +20,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SandboxId = Annotated[str, typer.Argument(metavar="ID", help="The sandbox's id.")]
 Metadata = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="May be given more than once.")]
 Env = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="May be given more than once.")]
+Volume = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=PATH", help="A volume to mount. May be given more than once."),
+]
 
 
 def pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
@@ -47,6 +51,7 @@ def create(
     ] = None,
     metadata: Metadata = None,
     env: Env = None,
+    volume: Volume = None,
     internet: Annotated[
         bool, typer.Option("--internet/--no-internet", help="Whether it may reach the internet.")
     ] = True,
@@ -65,6 +70,7 @@ def create(
       berm sandbox create
       berm sandbox create python --timeout 3600 --metadata job=7 --no-internet
       berm sandbox create web --timeout 600 --on-timeout pause --auto-resume
+      berm sandbox create --volume datasets=/mnt/data
     """
     body = {
         "templateID": template,
@@ -75,6 +81,7 @@ def create(
         **({"autoPause": True} if on_timeout == "pause" else {}),
         **({"autoResume": {"enabled": True}} if auto_resume else {}),
         **({} if timeout is None else {"timeout": timeout}),
+        **_mounts(pairs("--volume", volume or ())),
     }
     with target(ctx).api() as api:
         made = api.post("sandboxes", body=body)
@@ -82,6 +89,12 @@ def create(
         output.as_json(made)
     else:
         output.line(made["sandboxID"])
+
+
+def _mounts(volumes: Mapping[str, str]) -> "JSON":
+    """As an older server takes it too where there are none."""
+    mounts = [{"name": name, "path": path} for name, path in volumes.items()]
+    return {"volumeMounts": mounts} if mounts else {}
 
 
 @app.command("list")
