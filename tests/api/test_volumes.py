@@ -143,6 +143,20 @@ def test_a_mounted_volume_is_not_deleted(served: Served) -> None:
     assert served.client.delete(f"/volumes/{volume}").status_code == 204
 
 
+def test_of_two_who_delete_one_is_told_so(served: Served) -> None:
+    volume = create(served)["volumeID"]
+    who = Principal(served.team_id, "key")
+
+    async def race() -> list[BaseException | None]:
+        attempts = [served.control.volumes.delete(who, volume) for _ in range(2)]
+        return await asyncio.gather(*attempts, return_exceptions=True)
+
+    first, second = served.call(race())
+    assert first is None
+    assert isinstance(second, BermError)
+    assert second.code is Code.NOT_FOUND
+
+
 def test_nor_one_that_a_starting_sandbox_will_have(serve: Serve, tmp_path: Path) -> None:
     node = HeldNode(tmp_path)
     served = serve(node)

@@ -51,6 +51,7 @@ async def test_one_goes_when_nothing_has_it_mounted(database: Database) -> None:
     assert await database.run(store.find, TEAM, "v1") == ONE
     assert await database.run(store.remove, ONE, made.end_at) == []
     assert await database.run(store.find, TEAM, "v1") is None
+    assert await database.run(store.remove, ONE, made.end_at) is None
     await database.run(sandboxes.end, made.sandbox_id, NOON)
     assert await database.run(store.remove, TWO, NOON) == []
     assert await database.run(store.ids) == {"v3"}

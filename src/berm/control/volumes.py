@@ -69,7 +69,10 @@ class Volumes:
         return found
 
     async def delete(self, who: Principal, volume_id: str) -> None:
-        """Delete a volume and all that is in it. Raises BermError NOT_FOUND, CONFLICT while it is mounted."""
+        """Delete a volume and all that is in it; of two callers at once one gets NOT_FOUND.
+
+        Raises BermError NOT_FOUND, CONFLICT while it is mounted.
+        """
         await self._tasks.finish(self._delete(await self.get(who, volume_id)))
 
     async def _delete(self, volume: Volume) -> None:
@@ -77,6 +80,8 @@ class Volumes:
             if self._starting[volume.volume_id]:
                 raise _in_use(volume, "a sandbox that starts")
             users = await self._database.run(store.remove, volume, now())
+        if users is None:
+            raise _no_volume(volume.volume_id)
         if users:
             others = f" and {len(users) - 1} others" if users[1:] else ""
             raise _in_use(volume, f"sandbox {users[0]}{others}")

@@ -57,12 +57,13 @@ def ids(connection: Connection) -> set[str]:
     return set(connection.execute(select(table.c.volume_id)).scalars())
 
 
-def remove(connection: Connection, volume: Volume, now: datetime) -> list[str]:
-    """Forget a volume, unless live sandboxes have it mounted: then their ids."""
+def remove(connection: Connection, volume: Volume, now: datetime) -> list[str] | None:
+    """Forget a volume, unless live sandboxes have it mounted: then their ids. None if it was not there."""
     users = sandboxes.mounting(connection, volume.team_id, volume.name, now)
-    if not users:
-        connection.execute(delete(table).where(_own(volume.team_id, volume.volume_id)))
-    return users
+    if users:
+        return users
+    gone = delete(table).where(_own(volume.team_id, volume.volume_id))
+    return [] if connection.execute(gone).rowcount else None
 
 
 def _own(team_id: str, volume_id: str) -> ColumnElement[bool]:
