@@ -5,11 +5,11 @@ BERM := .venv/bin/berm
 # make, may then leave a child that waits for ever for the interpreter's lock. For all others two workers do well.
 WORKERS ?= 0
 
-.PHONY: up down test lint bench lock help
+.PHONY: up down test conformance lint bench lock help
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/installed: requirements.lock pyproject.toml tools/install-packages
 	PYTHON=$(PYTHON) tools/install-packages run
@@ -28,6 +28,10 @@ down: .venv/installed ## Stop the server; sandboxes live on (KILL=1 ends them an
 test: .venv/installed ## Run every test
 	@PYTHON=$(PYTHON) tools/install-packages test
 	.venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+conformance: .venv/installed ## Write docs/conformance.md anew, from what the official clients do
+	@PYTHON=$(PYTHON) tools/install-packages test
+	BERM_TEST_REWRITE=1 .venv/bin/python -m pytest tests/conformance/test_page.py
 
 lint: .venv/installed ## Format, style, types and the direction of imports
 	.venv/bin/ruff format --check .
