@@ -38,7 +38,10 @@ BODIES = {
 }
 """What a route is sent so that it gets as far as looking for the thing; {} for all others."""
 
-QUERIES = {"/berm/templates/{reference}/diff": {"from": "1", "to": "1"}}
+QUERIES = {
+    "/teams/{team_id}/metrics/max": {"metric": "concurrent_sandboxes"},
+    "/berm/templates/{reference}/diff": {"from": "1", "to": "1"},
+}
 
 OWN = {
     "/v2/templates",
@@ -75,11 +78,12 @@ class Things:
             "team_id": served.team_id,
             "alias": MARK,
             "files_hash": "0" * 64,
+            "node_id": "local",
         }
         self.secret_id, self.template_id = secret["secretID"], template.template_id
         self.marks = {MARK, served.team_id, served.key, key["key"], token["token"], *self.parameters.values()}
         self.marks |= {self.secret_id, self.template_id}
-        self.marks -= {"0" * 64}
+        self.marks -= {"0" * 64, "local"}
 
     def filled(self, path: str) -> Iterator[str]:
         """The path with the first team's things in it; by id and by name where either will do."""

@@ -44,7 +44,6 @@ _ROUTES = (
     metrics,
     nodes,
     activity,
-    later,
     tags,  # before templates, as /templates/tags would be taken for one
     usage,  # before sandboxes, as /sandboxes/metrics would be taken for one
     sandboxes,
@@ -54,6 +53,7 @@ _ROUTES = (
     history,
     uploads,
     templates,
+    later,  # last: POST /templates/{id} would be taken for /templates/tags
 )
 
 
