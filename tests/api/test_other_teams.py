@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +14,11 @@ from berm.api import later
 from berm.api.app import create_app
 from berm.models import Credential
 from berm.templates.plan import Base, Plan, Run, Settings, Stage, Step
+from tests.conftest import Serve
+from tests.fakes import FakeNode
 from tests.serving import Served, add_team, make_template
+
+pytestmark = pytest.mark.root
 
 MARK = "of-the-first-team"
 
@@ -69,6 +74,7 @@ class Things:
         secret = client.post("/secrets", json={"name": MARK, "value": MARK}).json()
         key = client.post("/api-keys", json={"name": MARK}).json()
         token = client.post("/access-tokens", json={"name": MARK}).json()
+        volume = client.post("/volumes", json={"name": MARK}).json()
         self.parameters = {
             "sandbox_id": sandbox["sandboxID"],
             "build_id": template.build_id,
@@ -79,9 +85,18 @@ class Things:
             "alias": MARK,
             "files_hash": "0" * 64,
             "node_id": "local",
+            "volume_id": volume["volumeID"],
         }
         self.secret_id, self.template_id = secret["secretID"], template.template_id
-        self.marks = {MARK, served.team_id, served.key, key["key"], token["token"], *self.parameters.values()}
+        self.marks = {
+            MARK,
+            served.team_id,
+            served.key,
+            key["key"],
+            token["token"],
+            volume["token"],
+            *self.parameters.values(),
+        }
         self.marks |= {self.secret_id, self.template_id}
         self.marks -= {"0" * 64, "local"}
 
@@ -100,6 +115,7 @@ def state(client: httpx.Client, things: Things) -> list[object]:
         "/v2/sandboxes",
         "/v2/templates",
         "/secrets",
+        "/volumes",
         f"/berm/templates/{MARK}/builds",
         f"/templates/{MARK}/tags",
     )
@@ -116,6 +132,11 @@ def routes(served: Served) -> list[tuple[str, str]]:
     found = sorted((method, path) for method, path in offered - refused if OPEN.get(path) != method)
     assert len(found) > 40
     return found
+
+
+@pytest.fixture
+def served(serve: Serve, tmp_path: Path) -> Served:
+    return serve(FakeNode(tmp_path))
 
 
 @pytest.fixture
