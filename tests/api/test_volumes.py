@@ -193,9 +193,15 @@ def test_a_sandbox_that_does_not_start_holds_none(serve: Serve, tmp_path: Path) 
     assert served.client.delete(f"/volumes/{volume}").status_code == 204
 
 
-def test_what_no_record_knows_is_dropped_at_the_start(served: Served) -> None:
-    kept = create(served)["volumeID"]
-    served.call(served.node.volumes.make("orphan"))
+def test_what_no_record_knows_is_dropped_only_if_it_is_empty(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = create(served)["volumeID"]
+    for name in ("empty", "full"):
+        served.call(served.node.volumes.make(name))
+    (tmp_path / "volumes/full/tree/data").write_text("somebody's")
     served.call(served.control.volumes.start())
-    assert set(served.node.volumes.names()) == {kept}
-    assert [volume["volumeID"] for volume in served.client.get("/volumes").json()] == [kept]
+    assert set(served.node.volumes.names()) == {known, "full"}
+    assert (tmp_path / "volumes/full/tree/data").read_text() == "somebody's"
+    assert "volume full is not in the database" in caplog.text
+    assert [volume["volumeID"] for volume in served.client.get("/volumes").json()] == [known]

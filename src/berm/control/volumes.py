@@ -1,6 +1,7 @@
 """Volumes: whose they are, what they are called, which sandboxes have them mounted."""
 
 import asyncio
+import logging
 import posixpath
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -16,6 +17,7 @@ from berm.store import volumes as store
 from berm.store.database import Database
 
 _LONGEST_ECHO = 64
+log = logging.getLogger(__name__)
 
 
 class Volumes:
@@ -31,9 +33,21 @@ class Volumes:
         """Held while it is decided whether a volume is used or may go."""
 
     async def start(self) -> None:
-        """Drop what no record knows: a server ended while it made or deleted it."""
+        """Drop what no record knows if it is empty: a server ended while it made it.
+
+        What has content is left alone, as the database may be the wrong one.
+        """
         for volume_id in set(self._volumes.names()) - await self._database.run(store.ids):
-            await self._volumes.drop(volume_id)
+            if await self._is_empty(volume_id):
+                await self._volumes.drop(volume_id)
+            else:
+                log.warning("volume %s is not in the database; it stays as it is", volume_id)
+
+    async def _is_empty(self, volume_id: str) -> bool:
+        try:
+            return not await self._volumes.content(volume_id).list("/", 1)
+        except BermError:
+            return False
 
     async def close(self) -> None:
         """Let what has been begun come to its end."""
