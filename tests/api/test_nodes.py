@@ -96,6 +96,15 @@ def test_a_node_that_drains_takes_no_new_sandboxes(served: Served, admin: dict[s
     create(served)
 
 
+def test_a_node_that_drains_forks_nothing(served: Served, admin: dict[str, str]) -> None:
+    alive = create(served)["sandboxID"]
+    served.client.post("/nodes/node", json={"status": "draining"}, headers=admin)
+    [fork] = served.client.post(f"/sandboxes/{alive}/fork", json={"count": 1}).json()
+    assert fork["error"]["code"] == 503
+    assert "this server is draining" in fork["error"]["message"]
+    assert list(served.node.running()) == [alive]
+
+
 def test_an_idempotent_request_is_repeated_while_it_drains(served: Served, admin: dict[str, str]) -> None:
     once = {"Idempotency-Key": "a"}
     made = served.client.post("/v2/sandboxes", json={"templateID": "base"}, headers=once)
