@@ -58,7 +58,8 @@ def internet(directory: Path) -> Iterator[Outside]:
         with _servers(directory) as outside:
             yield outside
     finally:
-        # The other end of the wire goes with the namespace.
+        # Here and now: with its namespace it would go some time after.
+        _ip("link", "delete", _DEVICE)
         _ip("netns", "delete", NAME)
         # ip(8) mounts a directory for names and leaves it there.
         if not had_names and not list(names.iterdir()):

@@ -1,6 +1,8 @@
 """Which names and addresses the lists cover, and what of them the firewall is told."""
 
+import asyncio
 import ipaddress
+import threading
 
 import pytest
 
@@ -103,8 +105,29 @@ def test_addresses_that_are_not_public(address: str) -> None:
 
 
 async def test_only_public_addresses_of_a_name_are_used() -> None:
-    assert await dial.addresses("x", lambda _: ["10.0.0.1", "203.0.113.9", "127.0.0.1"]) == ["203.0.113.9"]
+    known = {"mixed": ["10.0.0.1", "203.0.113.9", "127.0.0.1"], "near": ["10.0.0.1"]}
+    resolver = dial.Resolver(lambda name: known[name])
+    assert await resolver.addresses("mixed") == ["203.0.113.9"]
     with pytest.raises(dial.RefusedError, match="no public address"):
-        await dial.addresses("x", lambda _: ["10.0.0.1"])
+        await resolver.addresses("near")
     with pytest.raises(dial.RefusedError, match="not a public address"):
-        await dial.connect("192.168.0.1", 80, dial.by_host)
+        await dial.connect("192.168.0.1", 80, resolver)
+
+
+async def test_names_that_never_answer_leave_others_room() -> None:
+    """One sandbox asks for many names of a server that it runs itself, and that says nothing."""
+    asked, go = threading.Semaphore(0), threading.Event()
+
+    def silent(_name: str) -> list[str]:
+        asked.release()
+        go.wait()
+        return ["203.0.113.1"]
+
+    slow, quick = dial.Resolver(silent), dial.Resolver(lambda _: ["203.0.113.2"])
+    waiting = [asyncio.ensure_future(slow.addresses(f"{number}.test")) for number in range(100)]
+    try:
+        await asyncio.to_thread(asked.acquire)
+        assert await quick.addresses("other.test") == ["203.0.113.2"]
+    finally:
+        go.set()
+    assert await asyncio.gather(*waiting) == [["203.0.113.1"]] * 100

@@ -19,10 +19,11 @@ _TRIED: Final = 3
 """Addresses of a name that are tried."""
 
 _NOT_PUBLIC: Final = networks(NOT_PUBLIC)
-_THREADS: Final = ThreadPoolExecutor(16, "resolver")
-"""Of their own: a resolver that is slow for one must not keep the server from its disk."""
+_THREADS: Final = ThreadPoolExecutor(64, "resolver")
+"""Of their own: a name that is slow to be resolved must not keep the server from its disk."""
 
-Resolve = Callable[[str], Sequence[str]]
+_NAMES_AT_ONCE: Final = 4
+"""Of one sandbox, which may choose names whose servers never answer; others need threads too."""
 
 
 class RefusedError(OSError):
@@ -37,6 +38,38 @@ def by_host(name: str) -> list[str]:
     """The IPv4 addresses of a name as the host resolves it; raises OSError."""
     found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
+
+
+class Resolver:
+    """Resolves names for one sandbox."""
+
+    def __init__(self, resolve: Callable[[str], Sequence[str]] = by_host) -> None:
+        self._resolve = resolve
+        self._room = asyncio.Semaphore(_NAMES_AT_ONCE)
+
+    async def addresses(self, name: str) -> list[str]:
+        """The public addresses of a name, in any order. Raises RefusedError if there is none."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                found = await self._found(name)
+        except (OSError, UnicodeError):
+            raise RefusedError(f"the name {name} cannot be resolved") from None
+        public = [address for address in dict.fromkeys(found) if is_public(address)]
+        if not public:
+            raise RefusedError(f"the name {name} stands for no public address")
+        return random.sample(public, len(public))
+
+    async def _found(self, name: str) -> Sequence[str]:
+        await self._room.acquire()
+        found = asyncio.get_running_loop().run_in_executor(_THREADS, self._resolve, name)
+        found.add_done_callback(self._done)
+        # Whoever gives up waiting leaves the thread at work, which takes room until it is done.
+        return await asyncio.shield(found)
+
+    def _done(self, found: asyncio.Future[Sequence[str]]) -> None:
+        self._room.release()
+        if not found.cancelled():
+            found.exception()
 
 
 def is_address(host: str) -> bool:
@@ -59,31 +92,18 @@ def is_public(address: str) -> bool:
     return False
 
 
-async def addresses(name: str, resolve: Resolve) -> list[str]:
-    """The public addresses of a name, in any order. Raises RefusedError if there is none."""
-    try:
-        async with asyncio.timeout(SECONDS):
-            found = await asyncio.get_running_loop().run_in_executor(_THREADS, resolve, name)
-    except (OSError, UnicodeError, TimeoutError):
-        raise RefusedError(f"the name {name} cannot be resolved") from None
-    public = [address for address in dict.fromkeys(found) if is_public(address)]
-    if not public:
-        raise RefusedError(f"the name {name} stands for no public address")
-    return random.sample(public, len(public))
-
-
-async def connect(host: str, port: int, resolve: Resolve) -> socket.socket:
+async def connect(host: str, port: int, resolver: Resolver) -> socket.socket:
     """A connection to a name or an address. Raises RefusedError."""
-    for address in (await candidates(host, resolve))[:_TRIED]:
+    for address in (await candidates(host, resolver))[:_TRIED]:
         with suppress(OSError):
             return await _connected(address, port)
     raise RefusedError(f"{host} does not answer on port {port}")
 
 
-async def candidates(host: str, resolve: Resolve) -> list[str]:
+async def candidates(host: str, resolver: Resolver) -> list[str]:
     """The public addresses that stand behind a name or an address."""
     if not is_address(host):
-        return await addresses(host, resolve)
+        return await resolver.addresses(host)
     if not is_public(host):
         raise RefusedError(f"{host} is not a public address")
     return [host]

@@ -33,9 +33,9 @@ class Door:
     It knows what that sandbox may reach, and needs to know nothing else of it.
     """
 
-    def __init__(self, judge: Judge, resolve: dial.Resolve) -> None:
+    def __init__(self, judge: Judge) -> None:
         self.judge = judge
-        self._resolve = resolve
+        self._resolver = dial.Resolver()
         self._known: dict[asyncio.Task[None], tuple[Asked, Target] | None] = {}
         self._accepting: asyncio.Task[None] | None = None
 
@@ -135,12 +135,12 @@ class Door:
     async def _dial(self, target: Target) -> Stream:
         host = target.host if target.listed else await self._listed(target.host)
         if target.proxy:
-            return await Stream.over(await socks.connect(target.proxy, host, target.port, self._resolve))
-        return await Stream.over(await dial.connect(host, target.port, self._resolve))
+            return await Stream.over(await socks.connect(target.proxy, host, target.port, self._resolver))
+        return await Stream.over(await dial.connect(host, target.port, self._resolver))
 
     async def _listed(self, name: str) -> str:
         """An address that a name stands for and the lists allow."""
-        for address in await dial.candidates(name, self._resolve):
+        for address in await dial.candidates(name, self._resolver):
             if self.judge.policy.reaches(ipaddress.IPv4Address(address)):
                 return address
         raise dial.RefusedError(f"this sandbox may not reach {name}", "403 Forbidden")

@@ -13,15 +13,14 @@ from berm.node.egress.judge import Judge
 class Doors:
     """One sandbox is changed by one caller at a time."""
 
-    def __init__(self, resolve: dial.Resolve = dial.by_host) -> None:
-        self._resolve = resolve
+    def __init__(self) -> None:
         self._doors: dict[str, Door] = {}
 
     async def check(self, egress: Egress | None) -> None:
         """Raises BermError INVALID_ARGUMENT for a SOCKS server that is nowhere public."""
         if egress and egress.proxy:
             try:
-                await socks.server(egress.proxy, self._resolve)
+                await socks.server(egress.proxy, dial.Resolver())
             except dial.RefusedError as refusal:
                 raise BermError(Code.INVALID_ARGUMENT, f"network.egressProxy.address: {refusal}") from None
 
@@ -34,7 +33,7 @@ class Doors:
         judge, door = Judge(egress), self._doors.get(sandbox_id)
         before = door.judge if door else None
         if judge.wanted and door is None:
-            door = self._doors[sandbox_id] = Door(judge, self._resolve)
+            door = self._doors[sandbox_id] = Door(judge)
             door.open(gateway)
         try:
             yield
