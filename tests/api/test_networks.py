@@ -169,7 +169,6 @@ def test_rules_are_given_to_the_node_and_answered(served: Served, config: Config
         (rules(name=""), 400, "the header '' cannot be set"),
         (rules(value="tusk\r\nX: y"), 400, "has a value that no header can have"),
         (rules(value="tusk" * 3000), 400, "has a value that no header can have"),
-        (rules(value="tusk ${e2b.secrets.KEY}"), 501, "network.rules with ${e2b.secrets...} is not offered"),
         (
             rules(value="tusk ${e2b.identity.tokens.aws}"),
             501,

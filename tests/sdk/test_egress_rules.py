@@ -1,11 +1,12 @@
 """Headers that are set on a sandbox's requests to a host, and go to no other."""
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from e2b import ALL_TRAFFIC, Sandbox, SandboxException
+from e2b import ALL_TRAFFIC, Sandbox, SandboxException, Secret
 
 from tests.instance import Instance
 from tests.outside import ADDRESS, OTHER, SOCKS, Outside, internet
@@ -94,7 +95,47 @@ def test_they_are_replaced_and_cleared_while_it_runs(sandbox: Sandbox, berm: Ins
     assert "X-New" not in head(sandbox, "http://allowed.test/")
 
 
-def test_what_is_not_offered_is_named(create: Callable[..., Sandbox]) -> None:
-    rules = {"a.test": [{"transform": {"headers": {"X": "${e2b.secrets.KEY}"}}}]}
-    with pytest.raises(SandboxException, match=r"501: network.rules with \$\{e2b.secrets"):
+def test_a_secret_takes_its_place_outside(create: Callable[..., Sandbox]) -> None:
+    """The newest value for each request, and never a request without it."""
+    name = f"key-{uuid.uuid4()}"
+    Secret.create(name, "value-one")
+    headers = {"Authorization": f"Bearer ${{e2b.secrets.{name}}}"}
+    sandbox = create(network={"rules": {"allowed.test": [{"transform": {"headers": headers}}]}})
+    assert "Authorization: Bearer value-one\r\n" in head(sandbox, "http://allowed.test/")
+    Secret.update(name, "value-two")
+    assert "Authorization: Bearer value-two\r\n" in head(sandbox, "http://allowed.test/")
+    assert "value-" not in str(sandbox.get_info().network)
+    Secret.destroy(name)
+    words = f"berm: a rule names the secret {name}, which is not there or is no header's value\n"
+    assert fetch(sandbox, "http://allowed.test/") == words
+
+
+def test_an_identity_token_is_not_offered(create: Callable[..., Sandbox]) -> None:
+    rules = {"a.test": [{"transform": {"headers": {"X": "${e2b.identity.tokens.aws}"}}}]}
+    with pytest.raises(SandboxException, match=r"501: .* names an identity token"):
         create(network={"rules": rules})
+
+
+def test_pausing_and_forking_keep_it_all(create: Callable[..., Sandbox]) -> None:
+    sandbox = create(network={"rules": RULES, "allow_out": ["allowed.test"]})
+    for keep_memory in (True, False):
+        sandbox.pause(keep_memory=keep_memory)
+        sandbox = sandbox.connect()
+        assert KEY in head(sandbox, "http://allowed.test/")
+        assert fetch(sandbox, "http://other.test/").startswith("berm: ")
+    (fork,) = sandbox.fork(timeout=60)
+    try:
+        assert isinstance(fork, Sandbox)
+        assert KEY in head(fork, "http://allowed.test/")
+        assert fetch(fork, "http://other.test/").startswith("berm: ")
+    finally:
+        assert isinstance(fork, Sandbox)
+        fork.kill()
+
+
+def test_a_paused_sandbox_is_not_changed(sandbox: Sandbox) -> None:
+    sandbox.pause()
+    with pytest.raises(SandboxException, match=r"409: .* is not running now"):
+        sandbox.update_network({})
+    sandbox.connect()
+    sandbox.update_network({})
