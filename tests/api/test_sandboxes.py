@@ -107,8 +107,6 @@ def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> Non
 
 REFUSED: list[tuple[str, dict[str, object]]] = [
     ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
-    ("network.maskRequestHost", {"network": {"maskRequestHost": "localhost:${PORT}"}}),
-    ("network.httpsPorts", {"network": {"httpsPorts": [443]}}),
 ]
 
 
