@@ -19,25 +19,21 @@ from e2b import (
 from tests.instance import Instance
 from tests.sdk.attempts import all_raise
 from tests.sdk.halves import Blocking
+from tests.sdk.products import small_disk
 
 MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def small_disk(berm: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A template whose sandboxes may write 128 MiB."""
-    folder = tmp_path_factory.mktemp("template")
-    (folder / "Dockerfile").write_text("FROM e2bdev/base\n")
-    (folder / "e2b.toml").write_text('name = "small-disk"\ndisk_mb = 128\n')
-    berm.berm("template", "build", str(folder))
-    yield "small-disk"
-    berm.berm("template", "delete", "small-disk")
+def template(berm: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with small_disk(berm, tmp_path_factory.mktemp("template")) as name:
+        yield name
 
 
 @pytest.fixture
-def full(half: Any, small_disk: str) -> Iterator[Any]:
+def full(half: Any, template: str) -> Iterator[Any]:
     """A sandbox whose disk is full."""
-    made = half.create(small_disk, timeout=120)
+    made = half.create(template, timeout=120)
     made.files.write("old", "content")
     made.commands.run("! head -c 1G /dev/zero > most")
     yield made

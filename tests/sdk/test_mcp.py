@@ -5,23 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from e2b import Sandbox, SandboxException, Template
+from e2b import Sandbox, SandboxException
 
 from tests.instance import Instance
+from tests.sdk.products import mcp_gateway
 
 CONFIG = {"github": {"token": 'it\'s "quoted" $HOME'}, "time": {}}
-# What the real one does as far as the SDK can see: keep the token, listen, and go to the background.
-GATEWAY = r"""#!/bin/sh
-test "$1" = --config && test "$(id -u)" = 0 || exit 2
-case $2 in *broken*) echo "no such server" >&2; exit 3;; esac
-mkdir -p /etc/mcp-gateway/www
-printf %s "$GATEWAY_ACCESS_TOKEN" > /etc/mcp-gateway/.token
-chmod 600 /etc/mcp-gateway/.token
-printf %s "$2" > /etc/mcp-gateway/www/mcp
-cd /etc/mcp-gateway/www
-python3 -m http.server 50005 > /dev/null 2>&1 &
-until curl --silent --output /dev/null http://127.0.0.1:50005/mcp; do :; done
-"""
 
 
 # Before there is one: the fixture below is made once, by the first test that wants it.
@@ -31,15 +20,9 @@ def test_a_template_of_that_name_has_to_be_there(half: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def gateway(berm: Instance) -> Iterator[str]:
-    """The template that the SDK takes when none is named."""
-    options: dict[str, Any] = {"api_url": berm.url, "api_key": berm.key}
-    script = f"cat > /usr/local/bin/mcp-gateway <<'EOF'\n{GATEWAY}EOF\nchmod 755 /usr/local/bin/mcp-gateway"
-    built = Template.build(
-        Template().from_base_image().run_cmd(script, user="root"), "mcp-gateway", **options
-    )
-    yield built.name
-    Sandbox.delete_snapshot(built.template_id, **options)
+def gateway(berm: Instance, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mcp_gateway(berm, tmp_path_factory.mktemp("template")) as name:
+        yield name
 
 
 @pytest.mark.parametrize("named", [False, True])

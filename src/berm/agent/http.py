@@ -1,5 +1,6 @@
 """HTTP as the agent's plain routes see it: a request, four kinds of answer, and one table of routes."""
 
+import asyncio
 import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
@@ -18,8 +19,11 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 MAX_JSON = 4 << 20
 # Some clients stop sending at the first sign of an answer, and lose the rest of it with their connection:
-# those with no more than this left are let finish first, as Go's server does.
+# those with no more than this left are let finish first, as Go's server does. Node.js even ends the program
+# when an answer comes in the middle of a streamed request, so who may ask at all gets more patience.
 _MAX_UNWANTED = 256 << 10
+_MAX_PATIENCE = 1 << 30
+_PATIENT_SECONDS = 30.0
 
 
 class Request:
@@ -46,14 +50,18 @@ class Request:
             if body := message.get("body"):
                 yield body
 
-    async def discard(self) -> None:
+    async def discard(self, patiently: bool = False) -> None:
         """Take what is left of the body, if that is little, before an error is answered."""
+        with suppress(AgentError, TimeoutError):
+            async with asyncio.timeout(_PATIENT_SECONDS):
+                await self._take(_MAX_PATIENCE if patiently else _MAX_UNWANTED)
+
+    async def _take(self, most: int) -> None:
         taken = 0
-        with suppress(AgentError):
-            async for chunk in self.chunks():
-                taken += len(chunk)
-                if taken > _MAX_UNWANTED:
-                    break
+        async for chunk in self.chunks():
+            taken += len(chunk)
+            if taken > most:
+                break
 
     async def json(self) -> dict[str, Any]:
         """The body as a JSON object, {} if there is none. Raises AgentError."""

@@ -199,13 +199,15 @@ class Application:
 
     async def _answer(self, request: Request, path: str, send: Send) -> None:
         send = Started(send)
+        allowed = False
         try:
             handler = self._handler(request.method, path)
             if path not in _OPEN and not self._is_signed(request, path):
                 self._authorize(request.headers.get(_ACCESS_HEADER))
+            allowed = True
             await handler(request, send)
         except Exception as error:
-            await request.discard()
+            await request.discard(patiently=allowed)
             await _fail(send, reported(error))
 
     def _handler(self, method: str, path: str) -> Handler:
