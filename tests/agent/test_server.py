@@ -61,6 +61,27 @@ def test_small_requests_are_whole_before_they_are_refused(agent: Agent, path: st
         assert b" 401 " in connection.recv(65536)
 
 
+@pytest.mark.parametrize(("token", "heard_out"), [(TOKEN, True), ("wrong", False)])
+def test_an_upload_that_fails_is_heard_out_if_its_sender_may_ask(
+    agent: Agent, token: str, heard_out: bool
+) -> None:
+    """Some clients cannot bear an answer in the middle of what they send."""
+    host, port = agent.url.removeprefix("http://").split(":")
+    head = f"POST /files?path=/ HTTP/1.1\r\nX-Access-Token: {token}\r\nContent-Length: {2 << 20}\r\n"
+    kind = "Content-Type: application/octet-stream\r\n\r\n"
+    with closing(socket.create_connection((host, int(port)), timeout=20)) as connection:
+        connection.sendall(f"{head}{kind}".encode() + bytes(1 << 20))
+        for _ in range(5):
+            assert httpx.get(f"{agent.url}/health").status_code == 204
+        if heard_out:
+            connection.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.recv(1)
+            connection.settimeout(20)
+            connection.sendall(bytes(1 << 20))
+        assert (b" 400 " if heard_out else b" 401 ") in connection.recv(65536)
+
+
 def test_without_a_token_nothing_is_checked(start_agent: Start) -> None:
     agent = start_agent(access_token=None)
     assert httpx.get(f"{agent.url}/envs").status_code == 200

@@ -1,13 +1,11 @@
 """Every option of files.read, write and write_files, by both halves of the SDK."""
 
-import gzip
 import io
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from e2b import (
     AsyncSandbox,
@@ -15,7 +13,6 @@ from e2b import (
     Sandbox,
 )
 
-from tests.instance import Instance
 from tests.sdk.attempts import all_raise
 from tests.sdk.halves import Blocking
 from tests.sdk.test_files import at
@@ -138,44 +135,14 @@ def test_metadata_that_is_too_much(either: Any) -> None:
     assert not either.files.exists("other")
 
 
-@pytest.fixture
-def agent(sandbox: Sandbox, berm: Instance) -> Iterator[httpx.Client]:
-    """What the SDKs do not offer, asked through the gateway."""
-    headers = {
-        "E2b-Sandbox-Id": sandbox.sandbox_id,
-        "E2b-Sandbox-Port": "49983",
-        "X-Access-Token": sandbox._envd_access_token or "",
-        "Accept-Encoding": "identity",
-    }
-    with httpx.Client(base_url=berm.url, headers=headers) as client:
-        yield client
-
-
-def test_ranges_and_conditions(sandbox: Sandbox, agent: httpx.Client) -> None:
-    sandbox.files.write("data", DATA)
-    whole = agent.get("/files?path=data")
-    assert (whole.content, whole.headers["content-length"]) == (DATA, str(len(DATA)))
-    part = agent.get("/files?path=data", headers={"Range": "bytes=100-199"})
-    assert (part.status_code, part.content) == (206, DATA[100:200])
-    assert part.headers["content-range"] == f"bytes 100-199/{len(DATA)}"
-    assert agent.get("/files?path=data", headers={"Range": "bytes=-5"}).content == DATA[-5:]
-    assert agent.get("/files?path=data", headers={"Range": f"bytes={len(DATA)}-"}).status_code == 416
-    tag = {"If-None-Match": whole.headers["etag"]}
-    assert agent.get("/files?path=data", headers=tag).status_code == 304
-    assert agent.head("/files?path=data").headers["content-length"] == str(len(DATA))
-    sandbox.files.write("data", b"other")
-    assert agent.get("/files?path=data", headers=tag).content == b"other"
-    stale = {"Range": "bytes=0-1", "If-Range": whole.headers["etag"]}
-    assert agent.get("/files?path=data", headers=stale).status_code == 200
-
-
-def test_compressed_is_what_was_asked_for(sandbox: Sandbox, agent: httpx.Client) -> None:
-    sandbox.files.write("data", b"again " * 100_000)
-    with agent.stream("GET", "/files?path=data", headers={"Accept-Encoding": "gzip"}) as answer:
-        raw = b"".join(answer.iter_raw())
-    assert answer.headers["content-encoding"] == "gzip"
-    assert gzip.decompress(raw) == b"again " * 100_000
-    assert len(raw) < 60_000
+def test_readers_that_are_closed(sandbox: Sandbox) -> None:
+    sandbox.files.write("data", DATA * 100)
+    with sandbox.files.read("data", format="stream") as stream:
+        assert next(stream)
+    with pytest.raises(StopIteration):
+        next(stream)
+    sandbox.files.read("data", format="stream").close()
+    assert sandbox.files.exists("data")
 
 
 async def test_a_stream_that_stalls_is_given_up(asandbox: AsyncSandbox) -> None:
