@@ -12,6 +12,7 @@ from e2b import (
     InvalidArgumentException,
     NotFoundException,
     PtySize,
+    RateLimitException,
     Sandbox,
     SandboxException,
     TimeoutException,
@@ -152,6 +153,20 @@ async def test_an_asynchronous_stream_that_fails(asandbox: AsyncSandbox) -> None
         await asyncio.gather(ended.send("y"), ended.close())
     with pytest.raises(CommandExitException):
         await handle.wait()
+
+
+async def test_more_input_than_may_wait(asandbox: AsyncSandbox) -> None:
+    """For one command; what others do is their own."""
+    deaf = await asandbox.commands.run("exec sleep 1000", background=True, stdin=True, timeout=0)
+    data = b"x" * (40 * MIB)
+    sending = [asyncio.ensure_future(deaf.send_stdin(data)) for _ in range(2)]
+    done, waiting = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(RateLimitException, match="too much is waiting"):
+        await done.pop()
+    assert (await asandbox.commands.run("echo well")).stdout == "well\n"
+    assert await deaf.kill()
+    with pytest.raises(SandboxException, match="closed"):
+        await waiting.pop()
 
 
 async def test_a_stream_into_a_terminal(asandbox: AsyncSandbox) -> None:

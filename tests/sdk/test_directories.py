@@ -137,3 +137,9 @@ def test_names_that_are_not_text(either: Any) -> None:
     assert names == {"a\N{REPLACEMENT CHARACTER}b", "\N{REPLACEMENT CHARACTER}", "plain"}
     either.files.remove("d")
     assert not either.files.exists("d")
+
+
+def test_more_than_a_list_can_hold(either: Any) -> None:
+    either.commands.run("mkdir -p many/below; cd many/below; seq 200001 | xargs touch", timeout=100)
+    all_raise(SandboxException, "more than 200000 entries", lambda: either.files.list("many", depth=2))
+    assert [entry.name for entry in either.files.list("many")] == ["below"]

@@ -63,7 +63,7 @@ class FilesystemService(Filesystem):
                 entries.append(describe(path, names))
             if len(entries) > _MAX_LISTED:
                 raise AgentError(
-                    Kind.EXHAUSTED, f"more than {_MAX_LISTED} entries: list with a smaller depth"
+                    Kind.PRECONDITION, f"more than {_MAX_LISTED} entries: list with a smaller depth"
                 )
             if len(entries) % _BATCH == 0:
                 await asyncio.sleep(0)
