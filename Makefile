@@ -1,9 +1,8 @@
 # Every target installs what it needs first, so each works on a fresh Debian 12 machine as root.
 PYTHON ?= python3
 BERM := .venv/bin/berm
-# In one process. A worker of pytest-xdist has a second thread, and a bare clone(2), which some tests of the launcher
-# make, may then leave a child that waits for ever for the interpreter's lock. For all others two workers do well.
-WORKERS ?= 0
+WORKERS ?= 2
+PYTEST := .venv/bin/python -m pytest
 
 .PHONY: up down test conformance lint bench lock help
 .DEFAULT_GOAL := help
@@ -27,7 +26,13 @@ down: .venv/installed ## Stop the server; sandboxes live on (KILL=1 ends them an
 
 test: .venv/installed ## Run every test
 	@PYTHON=$(PYTHON) tools/install-packages test
-	.venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+ifdef TESTS
+	$(PYTEST) $(TESTS)
+else
+	# Not by workers: a bare clone(2), which some of these make, may not survive a worker's second thread.
+	$(PYTEST) tests/launcher
+	$(PYTEST) --ignore tests/launcher --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+endif
 
 conformance: .venv/installed ## Write docs/conformance.md anew, from what the official clients do
 	@PYTHON=$(PYTHON) tools/install-packages test

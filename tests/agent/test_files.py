@@ -75,7 +75,7 @@ def test_gzip_of_several_members(client: httpx.Client, tmp_path: Path) -> None:
     assert (tmp_path / "f").read_text() == "one two"
 
 
-@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b"whole")[:-4], b""])
+@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b"whole", mtime=0)[:-4], b""])
 def test_broken_gzip(client: httpx.Client, tmp_path: Path, body: bytes) -> None:
     headers = {"content-type": "application/octet-stream", "content-encoding": "gzip"}
     answer = client.post("/files", params={"path": str(tmp_path / "f")}, content=body, headers=headers)

@@ -83,7 +83,7 @@ def test_there_is_no_way_past_one_that_fails(
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (f"{PRIVATE}:1080", "is not a public address"),
+        pytest.param(f"{PRIVATE}:1080", "is not a public address", id="private"),
         ("127.0.0.1:1080", "is not a public address"),
         ("rebound.test:1080", "stands for no public address"),
         ("nowhere.test:1080", "cannot be resolved"),

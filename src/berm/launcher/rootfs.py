@@ -25,6 +25,7 @@ ROOT: Final = "/root"
 """Where the sandbox's own root is put together, inside the first."""
 
 _SHM: Final = "dev/shm"
+_PAGES_IN_MIB: Final = 256
 _KERNEL: Final = tuple(path.strip("/") for path in spec.KERNEL)
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 _DEV_LINKS: Final = {
@@ -115,7 +116,9 @@ def assemble(layers: Sequence[str], shm_mb: int) -> None:
     for name in _KERNEL:
         syscalls.mount(f"/{name}", f"{ROOT}/{name}", None, MS_MOVE)
     flags = MS_NOSUID | MS_NODEV
-    syscalls.mount("tmpfs", f"{ROOT}/{_SHM}", "tmpfs", flags, f"size={shm_mb}m,mode=1777")
+    # As many files as it has pages: an empty one has no size, and takes memory of the sandbox all the same.
+    options = f"size={shm_mb}m,nr_inodes={shm_mb * _PAGES_IN_MIB},mode=1777"
+    syscalls.mount("tmpfs", f"{ROOT}/{_SHM}", "tmpfs", flags, options)
 
 
 def _give_boot_id() -> None:
