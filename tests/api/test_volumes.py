@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from berm.control.sandboxes import NewSandbox
+from berm.control.creation import NewSandbox
 from berm.errors import BermError, Code
 from berm.models import Mount, Principal, Running, SandboxSpec, VolumeMount
 from tests.api.checks import check_error

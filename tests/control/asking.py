@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from berm.control.control import Control
-from berm.control.sandboxes import NewSandbox
+from berm.control.creation import NewSandbox
 from berm.models import Lifecycle, Principal
 from berm.store.paging import Slice
 from berm.store.sandboxes import Filter

@@ -4,7 +4,7 @@ import pytest
 
 from berm.config import Config
 from berm.control.control import Control
-from berm.control.sandboxes import KeyReusedError
+from berm.control.creation import KeyReusedError
 from berm.errors import BermError, Code
 from berm.models import Endpoint, Principal
 from berm.store.database import Database

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from berm.control.sandboxes import KeyReusedError
+from berm.control.creation import KeyReusedError
 from berm.errors import BermError, Code
 
 STATUS = {

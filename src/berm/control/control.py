@@ -6,6 +6,7 @@ from berm.config import Config
 from berm.control.activity import Activities
 from berm.control.admin import Admin
 from berm.control.builds import Builds
+from berm.control.creation import Creator
 from berm.control.history import History
 from berm.control.images import Images
 from berm.control.ingress import Ingresses
@@ -70,19 +71,21 @@ class Control:
         volumes = Volumes(database, node)
         pauses = Pauses(database, node, config, limiter=limiter, networks=networks, volumes=volumes)
         reconciler = Reconciler(database, node, pauses, ingresses)
-        sandboxes = Sandboxes(
+        creator = Creator(
             database,
             node,
             templates,
             reconciler,
             config,
-            pauses=pauses,
             ingresses=ingresses,
             limiter=limiter,
             networks=networks,
             volumes=volumes,
             metrics=metrics,
             nodes=nodes,
+        )
+        sandboxes = Sandboxes(
+            database, node, creator, reconciler, pauses=pauses, ingresses=ingresses, networks=networks
         )
         keys = Keys(database)
         builds = Builds(node, templates, images, workshop, config)
@@ -101,7 +104,7 @@ class Control:
             sandboxes=sandboxes,
             pauses=pauses,
             networks=networks,
-            snapshots=Snapshots(database, workshop, sandboxes, templates, pauses),
+            snapshots=Snapshots(database, workshop, sandboxes, templates, creator=creator, pauses=pauses),
             volumes=volumes,
             reconciler=reconciler,
             metering=Metering(database, node, metrics),

@@ -8,12 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from berm.control import egress as rules
 from berm.control import sealing
 from berm.control.sealing import Seal
-from berm.control.states import now
+from berm.control.states import no_sandbox, now
 from berm.errors import BermError, Code
 from berm.models import Egress, Principal, Sandbox, State
 from berm.node.egress import transform
@@ -21,9 +20,6 @@ from berm.node.interface import Node
 from berm.store import networks as store
 from berm.store import sandboxes
 from berm.store.database import Database
-
-_LONGEST_ECHO: Final = 64
-
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +71,7 @@ class Networks:
             if not await self._database.run(
                 store.put, sandbox_id, self.sealed(sandbox_id, wanted), allow_internet
             ):
-                raise _no_sandbox(sandbox_id)
+                raise no_sandbox(sandbox_id)
 
     def checked(self, team_id: str, egress: Egress) -> Egress:
         """As the node gets it.
@@ -116,7 +112,7 @@ class Networks:
 
     def _check_runs(self, sandbox_id: str, found: Sandbox | None) -> None:
         if found is None:
-            raise _no_sandbox(sandbox_id)
+            raise no_sandbox(sandbox_id)
         if found.state is not State.RUNNING or sandbox_id not in self._node.running():
             raise BermError(
                 Code.CONFLICT,
@@ -140,11 +136,3 @@ class Networks:
 
 def _seal(key_file: Path) -> Seal:
     return sealing.read(key_file) if key_file.exists() else sealing.make(key_file)
-
-
-def _no_sandbox(sandbox_id: str) -> BermError:
-    return BermError(
-        Code.NOT_FOUND,
-        f"sandbox {sandbox_id[:_LONGEST_ECHO]!r} not found",
-        "it has ended, or it never was: GET /v2/sandboxes",
-    )

@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 
 from berm import ids
 from berm.control import lookup, recording
+from berm.control.creation import Copies, Creator
 from berm.control.pauses import Pauses
 from berm.control.recording import NewBuild
 from berm.control.references import DEFAULT_TAG, Reference
-from berm.control.sandboxes import Copies, Sandboxes
+from berm.control.sandboxes import Sandboxes
 from berm.control.templates import Templates
 from berm.control.workshop import Workshop
 from berm.errors import BermError, Code
@@ -38,12 +39,15 @@ class Snapshots:
         workshop: Workshop,
         sandboxes: Sandboxes,
         templates: Templates,
+        *,
+        creator: Creator,
         pauses: Pauses,
     ) -> None:
         self._database = database
         self._workshop = workshop
         self._sandboxes = sandboxes
         self._templates = templates
+        self._creator = creator
         self._pauses = pauses
 
     async def create(self, who: Principal, sandbox_id: str, name: str | None = None) -> Snapshot:
@@ -80,10 +84,10 @@ class Snapshots:
 
         Raises BermError NOT_FOUND, NO_SPACE, INVALID_ARGUMENT for a timeout out of range.
         """
-        life = self._sandboxes.lifetime(who, seconds)
+        life = self._creator.lifetime(who, seconds)
         async with self._taken(who, sandbox_id) as (sandbox, layer):
             copies = Copies(sandbox, layer.name, life)
-            forks = [self._sandboxes.copy(who, copies) for _ in range(count)]
+            forks = [self._creator.copy(who, copies) for _ in range(count)]
             results = await asyncio.gather(*forks, return_exceptions=True)
             await self._workshop.node.drop_layers([layer.name])
         return [_outcome(result) for result in results]

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from berm import models
 from berm.api.requests.common import Body, Level, Query, Seconds, Text, Variable, millis, split, utc
 from berm.api.wire.common import Json
-from berm.control.sandboxes import NewSandbox
+from berm.control.creation import NewSandbox
 from berm.errors import BermError, Code
 from berm.models import (
     AGENT_PORT,
