@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from tests.conformance.interface import Operation, read
-from tests.conformance.things import Things
+from tests.conformance.things import Things, admin_headers
 
 Json = dict[str, Any]
 ORDER = ("POST", "GET", "PUT", "PATCH", "DELETE")
@@ -69,8 +69,6 @@ class Direct:
 
     client: httpx.Client
     things: Things
-    admin: str
-    """The admin token, if there is one."""
 
     def calls(self) -> Iterator[tuple[Operation, int]]:
         for operation in _in_order((*read("api").operations, *read("volumecontent").operations)):
@@ -108,7 +106,7 @@ class Direct:
         if path.startswith("/volumecontent/"):
             volume = self.client.get(self.things.target("/volumes/{volumeID}")).json()
             return {"Authorization": f"Bearer {volume.get('token')}"}
-        return {"X-Admin-Token": self.admin} if path.startswith(("/nodes", "/admin")) and self.admin else {}
+        return admin_headers(path, self.things.admin)
 
     def _query(self, operation: Operation) -> Json:
         if operation.name == "GET /sandboxes/metrics":

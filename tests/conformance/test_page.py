@@ -44,7 +44,7 @@ def met(berm: Instance, client: Client) -> tuple[list[Call], Results]:
 
 def by_hand(berm: Instance, http: httpx.Client) -> Iterator[tuple[Operation, int]]:
     token = berm.home / "admin-token"
-    direct = Direct(http, Things(http), token.read_text().strip() if token.exists() else "")
+    direct = Direct(http, Things(http, token.read_text().strip() if token.exists() else ""))
     yield from direct.calls()
     yield from direct.agent_calls()
 

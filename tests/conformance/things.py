@@ -9,32 +9,39 @@ from urllib.parse import quote
 import httpx
 
 Json = dict[str, Any]
+Maker = Callable[[httpx.Client, str], str | None]
+"""Called with a client and the admin token."""
 
 LOOPBACK = "127.0.0.1:1/nobody/listens"
 """An image of a registry that refuses at once. No other is asked in tests."""
 
 
-def _made(path: str, body: Json, name: str) -> Callable[[httpx.Client], str | None]:
+def admin_headers(path: str, token: str) -> dict[str, str]:
+    """What a call needs that no team may make."""
+    return {"X-Admin-Token": token} if token and path.startswith(("/nodes", "/admin")) else {}
+
+
+def _made(path: str, body: Json, name: str) -> Maker:
     """The id in the answer to a POST; None while berm does not offer the call."""
 
-    def make(client: httpx.Client) -> str | None:
+    def make(client: httpx.Client, _admin: str) -> str | None:
         response = client.post(path, json=body)
         return str(response.json()[name]) if response.is_success else None
 
     return make
 
 
-def _listed(path: str, name: str) -> Callable[[httpx.Client], str | None]:
+def _listed(path: str, name: str) -> Maker:
     """The id of the first in a list."""
 
-    def find(client: httpx.Client) -> str | None:
-        response = client.get(path)
+    def find(client: httpx.Client, admin: str) -> str | None:
+        response = client.get(path, headers=admin_headers(path, admin))
         return str(response.json()[0][name]) if response.is_success and response.json() else None
 
     return find
 
 
-MAKERS: dict[str, Callable[[httpx.Client], str | None]] = {
+MAKERS: dict[str, Maker] = {
     "sandboxID": _made("/sandboxes", {"templateID": "base", "timeout": 3600}, "sandboxID"),
     "templateID": _made("/v3/templates", {"name": "generated"}, "templateID"),
     "apiKeyID": _made("/api-keys", {"name": "generated"}, "id"),
@@ -77,6 +84,8 @@ class Things:
     """Makes what is named, once, and again when a request has ended it."""
 
     client: httpx.Client
+    admin: str = ""
+    """The admin token, if it may be used."""
     known: dict[str, str] = field(default_factory=dict)
 
     def path(self, parameters: Json, wanted: bool) -> Json:
@@ -105,7 +114,7 @@ class Things:
             return None
         known = self.known.get(name)
         if known is None or not self._there(name, known):
-            self.known[name] = MAKERS[name](self.client) or ""
+            self.known[name] = MAKERS[name](self.client, self.admin) or ""
         return self.known[name] or None
 
     def _there(self, name: str, known: str) -> bool:

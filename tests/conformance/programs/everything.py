@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import re
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
@@ -232,6 +233,8 @@ async def secrets() -> None:
     use = half("Secret")
     made = await step("Secret.create", lambda: use.create(NAME, "value"))
     await step("Secret.list", lambda: use.list().next_items())
+    await step("Secret.fill", lambda: use.fill(NAME))
+    await step("Secret.iam_token", lambda: use.iam_token(audience="a", token_type="JWT-SVID"))
     if not made:
         return
     await step("Secret.get_info", lambda: use.get_info(NAME))
@@ -254,6 +257,20 @@ async def main() -> None:
     await step("kill", lambda: sandbox.kill())
     for whole in (templates, volumes, secrets):
         await step(f"all of {whole.__name__}", whole)
+    await step("every public method", lambda: unless(unused(sandbox), []))
+
+
+def unused(sandbox: Any) -> list[str]:
+    """Public methods that no step was about, of what could be made."""
+    done = {word for name in results for word in re.findall(r"\w+", name)}
+    owners = [type(owner) for owner in (sandbox, sandbox.commands, sandbox.pty, sandbox.files, sandbox.git)]
+    owners += [half(name) for name in ("Volume", "Secret") if results[f"{name}.create"] == "ok"]
+    return [
+        f"{owner.__name__}.{name}"
+        for owner in owners
+        for name, _ in inspect.getmembers(owner, callable)
+        if not name.startswith("_") and name not in done
+    ]
 
 
 asyncio.run(main())
