@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from tests.conformance.interface import Operation, read
-from tests.conformance.things import Things, admin_headers
+from tests.conformance.things import Things, admin_headers, new_names
 
 Json = dict[str, Any]
 ORDER = ("POST", "GET", "PUT", "PATCH", "DELETE")
@@ -89,6 +89,8 @@ class Direct:
 
     def _call(self, operation: Operation, headers: dict[str, str]) -> httpx.Response:
         body = BODIES.get(operation.name)
+        if isinstance(body, dict) and operation.method == "POST":
+            body = body | new_names(body)
         content: Json = (
             {"content": body} if isinstance(body, bytes) else {"json": body} if body is not None else {}
         )

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from berm.api.later import CALLS
+from berm.config import load
 from tests.conformance.generate import NEGATIVE, OPERATIONS, POSITIVE, Hammer
 from tests.conformance.things import Things
+from tests.fakes import FakeNode
 from tests.serving import Served
 
 CAN_BE_WRONG = [operation for operation in OPERATIONS if operation.query or operation.body]
@@ -23,6 +25,17 @@ def _bare(name: str) -> str:
 
 
 REFUSED = {_bare(f"{method} {path}") for method, path, _ in CALLS}
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One whose node has a directory to keep things in."""
+    home = tmp_path_factory.mktemp("generated")
+    config = load({"BERM_HOME": str(home), "BERM_MAX_SANDBOXES": "10"})
+    (home / "pool").mkdir()
+    served = Served(config, FakeNode(home / "pool"))
+    yield served
+    served.close()
 
 
 @pytest.fixture(scope="module")

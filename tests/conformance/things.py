@@ -1,6 +1,7 @@
 """Things that are there, for generated requests to name: a request about nothing tells little."""
 
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +22,16 @@ def admin_headers(path: str, token: str) -> dict[str, str]:
     return {"X-Admin-Token": token} if token and path.startswith(("/nodes", "/admin")) else {}
 
 
+def new_names(body: Json) -> Json:
+    """A name that nothing has yet, for what a body names."""
+    return {field: f"{body[field]}-{secrets.token_hex(6)}" for field in ("name", "alias") if field in body}
+
+
 def _made(path: str, body: Json, name: str) -> Maker:
     """The id in the answer to a POST; None while berm does not offer the call."""
 
     def make(client: httpx.Client, _admin: str) -> str | None:
-        response = client.post(path, json=body)
+        response = client.post(path, json=body | new_names(body))
         return str(response.json()[name]) if response.is_success else None
 
     return make
