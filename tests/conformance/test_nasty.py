@@ -124,27 +124,28 @@ def kind(schema: Any) -> str:
 
 @WITH_BODY
 def test_fields(untouched: Served, things: Things, operation: Operation) -> None:
+    path = things.target(operation.path)
     for body in spoilt(operation):
-        path = things.target(operation.path)
         headers = {"content-type": "application/json"}
         check(untouched.client.request(operation.method, path, content=body, headers=headers))
 
 
 @WITH_BODY
 def test_bodies(untouched: Served, things: Things, operation: Operation) -> None:
+    path = things.target(operation.path)
     for media, body in [*((TYPES[0], body) for body in BODIES), *((media, b"{}") for media in TYPES)]:
         headers = [(b"content-type", media.encode("latin-1"))]
-        path = things.target(operation.path)
         check(untouched.client.request(operation.method, path, content=body, headers=headers))
 
 
 @OPERATIONS
 def test_parameters(untouched: Served, things: Things, operation: Operation) -> None:
+    path = things.target(operation.path)
     for parameter in operation.query:
         name = parameter.partition(":")[0].rstrip("?")
         for word in WORDS:
             query = f"{name}={quote_from_bytes(word, safe='')}"
-            check(untouched.client.request(operation.method, f"{things.target(operation.path)}?{query}"))
+            check(untouched.client.request(operation.method, f"{path}?{query}"))
 
 
 @OPERATIONS
