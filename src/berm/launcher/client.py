@@ -66,6 +66,16 @@ class LauncherClient:
             raise failure
         return reply, given
 
+    async def pages(self, op: str, field: str) -> dict[str, Any]:
+        """All that the launcher tells in pieces, by name, in one field. Raises what `call` does."""
+        found: dict[str, Any] = {}
+        while True:
+            reply, _ = await self.call(op, after=max(found, default=""))
+            piece = reply[field]
+            if not piece:
+                return found
+            found.update(piece if isinstance(piece, dict) else dict.fromkeys(piece))
+
     async def _ask(
         self, op: str, fds: tuple[int, ...], fields: dict[str, Any]
     ) -> tuple[dict[str, Any], list[int]]:

@@ -13,10 +13,9 @@ from berm.launcher import btrfs, programs
 _GIB: Final = 1 << 30
 _SMALL: Final = 4 * _GIB
 _MIB: Final = 1 << 20
+_UNLIMITED_MB: Final = 1 << 40
 
-DIRECTORIES: Final = ("layers", "sandboxes", "branches", "paused", "caches", "files", "volumes")
-MARK: Final = "paused"
-"""A file with the generation, in the storage of a paused sandbox: that outlives its processes."""
+DIRECTORIES: Final = ("layers", "sandboxes", "branches", "paused", "marks", "caches", "files", "volumes")
 REST: Final = "rest"
 """What a sandbox wrote and is no part of the layer that it became: to be removed, and of any depth."""
 
@@ -26,7 +25,8 @@ class Pool(Protocol):
 
     `layers/NAME/tree` is a template layer. `sandboxes/ID` is what a sandbox writes (`rw/upper`) and its
     records; that is made ahead, for a slot, and claimed by a sandbox, unless its caller has prepared
-    `branches/ID` for it. `paused/ID` is the storage of a paused sandbox whose processes have ended.
+    `branches/ID` for it. `marks/ID` has the generation of a paused sandbox; its storage outlives its
+    processes and is `paused/ID` then.
     `caches/NAME`, `files/NAME` and `volumes/NAME/tree` are directories that sandboxes may mount.
     """
 
@@ -160,12 +160,15 @@ class _Storage(ABC):
         self._sandboxes = root / "sandboxes"
         self._branches = root / "branches"
         self._paused = root / "paused"
+        self._marks = root / "marks"
 
     def claim(self, slot: int, name: str, disk_mb: int) -> Path:
         if (self._sandboxes / name).exists():
             raise OSError(errno.EEXIST, f"sandbox {name} has storage already")
         path = next(filter(Path.exists, (self._branches / name, self._paused / name)), None)
         if path:
+            # A full one has no room for what it needs to start.
+            self._limit(path, _UNLIMITED_MB)
             self._furnish(path, slot)
             self.discard(slot)
         else:
@@ -174,25 +177,28 @@ class _Storage(ABC):
         return path.rename(self._sandboxes / name)
 
     def mark(self, name: str, generation: int) -> None:
-        (self._sandboxes / name / MARK).write_text(str(generation))
+        # Not in its own storage, which may be full; and whole or not at all.
+        fresh = self._marks / f".{name}"
+        fresh.write_text(str(generation))
+        fresh.rename(self._marks / name)
 
     def unmark(self, name: str) -> None:
-        for parent in (self._sandboxes, self._paused):
-            (parent / name / MARK).unlink(missing_ok=True)
+        (self._marks / name).unlink(missing_ok=True)
 
     def generation(self, name: str) -> int | None:
-        for parent in (self._sandboxes, self._paused):
-            with suppress(FileNotFoundError):
-                return int((parent / name / MARK).read_text())
-        return None
+        try:
+            return int((self._marks / name).read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError:  # no pause has this number, so that it is kept and not resumed
+            return 0
 
     def put_away(self, name: str) -> None:
-        if (self._sandboxes / name / MARK).exists():
-            (self._sandboxes / name).rename(self._paused / name)
-            return
-        self.remove(name)
-        if not (self._paused / name / MARK).exists():
+        if not (self._marks / name).exists():
+            self.remove(name)
             self._destroy(self._paused / name)
+        elif (self._sandboxes / name).exists():
+            (self._sandboxes / name).rename(self._paused / name)
 
     def put_away_names(self) -> set[str]:
         return {entry.name for entry in os.scandir(self._paused)}

@@ -22,6 +22,7 @@ from berm.launcher.pool import Pool
 from berm.launcher.slots import SlotError, Slots, Warm
 
 _SANDBOX_ID: Final = re.compile(r"[a-z0-9]{1,32}")
+_PAGE: Final = 1000
 Reply = tuple[dict[str, Any], tuple[int, ...]]
 
 
@@ -54,6 +55,7 @@ class Launcher:
             "kill": self.kill,
             "free": self.free,
             "freeze": self.freeze,
+            "mark": self.mark,
             "pause": self.pause,
             "resume": self.resume,
             "shelved": self.shelved,
@@ -161,9 +163,12 @@ class Launcher:
                 given.callback(os.close, trees[-1])
             enter.Given(message, control, config, log, trees[0], tuple(trees[1:])).send(warm.waiting)
 
-    def list(self) -> Reply:
-        """The ids of all sandboxes that hold anything, living or not."""
-        return {"sandboxes": sorted(self._pool.names())}, ()
+    def list(self, after: str = "") -> Reply:
+        """Ids of the sandboxes that hold anything, living or not: those that come first after one of them.
+
+        There are no more when the reply has none.
+        """
+        return {"sandboxes": _page(self._pool.names(), after)}, ()
 
     def adopt(self, sandbox_id: str) -> Reply:
         """A living sandbox's address and process 1 as a descriptor; an empty reply if it has no process.
@@ -206,6 +211,12 @@ class Launcher:
             self._pool.mark(sandbox_id, generation)
         return {"frozen": frozen}, ()
 
+    def mark(self, sandbox_id: str, generation: int) -> Reply:
+        """Keep the files of a sandbox, should its processes end, as those of this pause."""
+        self._group(sandbox_id)
+        self._pool.mark(sandbox_id, generation)
+        return {}, ()
+
     def resume(self, sandbox_id: str, generation: int) -> Reply:
         """Let a paused sandbox go on. Raises OSError ESTALE if it was paused another number of times."""
         group = self._group(sandbox_id)
@@ -236,10 +247,10 @@ class Launcher:
             was = "not paused" if found is None else f"paused for the {found}. time"
             raise OSError(errno.ESTALE, f"{sandbox_id} is {was} here, and was paused {generation} times")
 
-    def shelved(self) -> Reply:
-        """The paused sandboxes whose processes have ended, with their generations."""
-        names = self._pool.put_away_names()
-        return {"shelved": {name: self._pool.generation(name) for name in names}}, ()
+    def shelved(self, after: str = "") -> Reply:
+        """The paused sandboxes whose processes have ended, with their generations; see `list` for `after`."""
+        names = _page(self._pool.put_away_names(), after)
+        return {"shelved": {name: self._pool.generation(name) or 0 for name in names}}, ()
 
     def free(self, sandbox_id: str, for_good: bool = False) -> Reply:
         """Free all that an ended sandbox held, and its files unless it is paused. Safe to call again.
@@ -306,6 +317,11 @@ class Launcher:
             pass
         for number in tuple(self._dying):
             self._give_back(number)
+
+
+def _page(names: set[str], after: str) -> list[str]:
+    """As many as one packet has room for."""
+    return sorted(name for name in names if name > after)[:_PAGE]
 
 
 def _wait_for_children() -> None:

@@ -38,13 +38,13 @@ async def tear_down(config: Config) -> list[str]:
     if not config.pool_dir.exists():
         return []
     client = await connect(config, lambda: None)
-    reply, _ = await client.call("list")
-    for sandbox_id in reply["sandboxes"]:
+    sandboxes = await client.pages("list", "sandboxes")
+    for sandbox_id in sandboxes:
         await _end(client, sandbox_id)
     await client.call("tear_down")
     client.close()
     return [
-        f"{len(reply['sandboxes'])} sandboxes",
+        f"{len(sandboxes)} sandboxes",
         "the launcher, its network, control groups and storage pool",
     ]
 

@@ -74,12 +74,28 @@ class Lives(Storage):
             await layers.sweep(self._pool)
             await uploads.sweep(self._pool)
             await self.volumes.sweep()
-        reply, _ = await client.call("list")
-        for sandbox_id in set(reply["sandboxes"]) - self._lives.keys() - self._creating.keys():
-            await self._adopt(client, sandbox_id)
-        reply, _ = await client.call("shelved")
-        for sandbox_id, generation in reply["shelved"].items():
-            self._paused[sandbox_id] = Paused(generation, has_processes=False)
+        for sandbox_id in set(await client.pages("list", "sandboxes")) - self._creating.keys():
+            try:
+                await (self._look_again if sandbox_id in self._lives else self._adopt)(client, sandbox_id)
+            except LauncherGoneError:
+                raise
+            except OSError as failure:
+                log.error("sandbox %s cannot be taken over: %s", sandbox_id, failure)
+        for sandbox_id, generation in (await client.pages("shelved", "shelved")).items():
+            if sandbox_id not in self._lives:
+                self._paused[sandbox_id] = Paused(generation, has_processes=False)
+
+    async def _look_again(self, client: LauncherClient, sandbox_id: str) -> None:
+        """A launcher that ended may have let a paused sandbox go on, and never have said so."""
+        if sandbox_id not in self._paused:
+            return
+        reply, fds = await client.call("adopt", sandbox_id=sandbox_id)
+        for fd in fds:
+            os.close(fd)
+        life = self._lives.get(sandbox_id)
+        if fds and life and reply["generation"] is None:
+            self._paused.pop(sandbox_id, None)
+            self._running[sandbox_id] = life.running
 
     async def _adopt(self, client: LauncherClient, sandbox_id: str, *, for_good: bool = False) -> Life | None:
         """Follow a sandbox that nobody follows; if it has no processes, free what need not stay of it."""
@@ -164,7 +180,11 @@ class Lives(Storage):
         client = await self._launcher()
         # A sandbox that has ended meanwhile has closed its descriptor, whose number may be another's by now.
         if self._lives.get(life.running.sandbox_id) is life:
-            await client.call("kill", life.process, sandbox_id=life.running.sandbox_id)
+            process = os.dup(life.process)
+            try:
+                await client.call("kill", process, sandbox_id=life.running.sandbox_id)
+            finally:
+                os.close(process)
         await asyncio.shield(life.over)
 
     async def _forget(self, sandbox_id: str, *, for_good: bool = False) -> None:

@@ -74,7 +74,7 @@ class LocalNode(Pausing):
             return await self._create_prepared(spec)
         except asyncio.CancelledError:
             # Wherever that came, it may run already.
-            await asyncio.shield(self._spawn(self._forget(spec.sandbox_id)))
+            await asyncio.shield(self._spawn(self._give_up(spec)))
             raise
         finally:
             self._creating.pop(spec.sandbox_id).set_result(None)
@@ -122,13 +122,13 @@ class LocalNode(Pausing):
             async with asyncio.timeout(_START_SECONDS):
                 return await self._start(await self._launcher(), spec)
         except LauncherGoneError:
-            await self._forget(spec.sandbox_id)
+            await self._give_up(spec)
             raise
         except starting.RefusedError as failure:
-            await self._forget(spec.sandbox_id)
+            await self._give_up(spec)
             raise BermError(Code.INVALID_ARGUMENT, f"the sandbox cannot start: {failure}") from failure
         except (OSError, TimeoutError) as failure:
-            await self._forget(spec.sandbox_id)
+            await self._give_up(spec)
             raise BermError(
                 Code.INTERNAL, f"the sandbox did not start: {failure or 'no answer'}"
             ) from failure
@@ -145,9 +145,22 @@ class LocalNode(Pausing):
                 if spec.generation:
                     await self._settled(client, spec)
             except OSError:
+                await self._mark(spec)
                 await self._end(life)
                 raise
         return running
+
+    async def _mark(self, spec: SandboxSpec) -> None:
+        """Keep the files of a paused sandbox that did not start, whether it is still marked or not."""
+        if spec.generation:
+            with contextlib.suppress(OSError):
+                client = await self._launcher()
+                await client.call("mark", sandbox_id=spec.sandbox_id, generation=spec.generation)
+
+    async def _give_up(self, spec: SandboxSpec) -> None:
+        """End what there is of a sandbox that did not start; a paused one is as it was."""
+        await self._mark(spec)
+        await self._forget(spec.sandbox_id)
 
     async def _settled(self, client: LauncherClient, spec: SandboxSpec) -> None:
         """From here on a paused sandbox runs again, and its files are no older than its processes."""
@@ -159,13 +172,19 @@ class LocalNode(Pausing):
             await asyncio.wait((creating,))
         if life := self._lives.get(sandbox_id):
             life.for_good = True
-            await self._end(life)
+            await self._end_surely(life)
             return True
         if sandbox_id not in self._paused:
             return False
         await self._forget(sandbox_id, for_good=True)
         tell(self._ended | self._departed, sandbox_id)
         return True
+
+    async def _end_surely(self, life: Life) -> None:
+        try:
+            await self._end(life)
+        except LauncherGoneError as failure:
+            raise BermError(Code.UNAVAILABLE, "the launcher ended meanwhile", "try again") from failure
 
     async def answers(self, sandbox_id: str) -> bool:
         running = self._running.get(sandbox_id)

@@ -54,7 +54,8 @@ class Pausing(Lives):
             )
 
     async def drop_memory(self, sandbox_id: str) -> None:
-        if life := self._lives.get(sandbox_id):
+        life = self._lives.get(sandbox_id)
+        if life and sandbox_id in self._paused:
             await self._end(life)
 
     async def snapshot(self, sandbox_id: str) -> Layer:
