@@ -4,14 +4,17 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from berm.control import tasks
 from berm.control.control import Control
 from berm.control.states import now
 from berm.errors import BermError, Code
-from berm.models import Lifecycle, OnTimeout, Principal, Sandbox, State
+from berm.models import Egress, Lifecycle, Limits, OnTimeout, Principal, Sandbox, State
+from berm.store import sandboxes as store
 from tests.control.asking import listed, wanted
 from tests.control.conftest import Start
 from tests.fakes import FakeNode
@@ -203,16 +206,152 @@ async def test_after_a_restart_what_was_paused_and_not_recorded_is_paused(
     assert (await again.sandboxes.connect(who, sandbox.sandbox_id, 9))[1]
 
 
-async def test_after_a_restart_files_nobody_knows_are_removed(
+async def test_after_a_restart_what_was_killed_is_removed_and_what_nobody_knows_stays(
     start: Start, control: Control, node: FakeNode, who: Principal, sandbox: Sandbox
 ) -> None:
-    await control.sandboxes.pause(who, sandbox.sandbox_id, memory=False)
+    """It may be the wrong database."""
+    await control.sandboxes.kill(who, sandbox.sandbox_id)
     await control.reconciler.close()
-    node.put_back("stray", 1)
+    node.put_back(sandbox.sandbox_id, 1)
+    node.put_back("unknown", 1)
     await start(node)
-    while "stray" in node.paused():
+    while sandbox.sandbox_id in node.paused():
         await asyncio.sleep(0)
-    assert list(node.paused()) == [sandbox.sandbox_id]
+    assert list(node.paused()) == ["unknown"]
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, target: object, name: str) -> None:
+    """Let the next call of this fail, as if the database or the launcher were away."""
+    original = getattr(target, name)
+
+    def fails(*_arguments: object, **_options: object) -> None:
+        monkeypatch.setattr(target, name, original)
+        raise BermError(Code.UNAVAILABLE, "away for a moment")
+
+    monkeypatch.setattr(target, name, fails)
+
+
+async def test_a_resume_that_is_not_recorded_is_finished_by_the_next(
+    control: Control, node: FakeNode, who: Principal, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await control.sandboxes.pause(who, sandbox.sandbox_id)
+    fail_once(monkeypatch, store, "resume")
+    with refused(Code.UNAVAILABLE, "away"):
+        await control.sandboxes.connect(who, sandbox.sandbox_id, 30)
+    assert sandbox.sandbox_id in node.running()
+    again, _ = await control.sandboxes.connect(who, sandbox.sandbox_id, 30)
+    assert again.state is State.RUNNING
+    # It was not begun anew, which would have ended it first.
+    assert node.specs[sandbox.sandbox_id].generation == 0
+
+
+async def test_a_pause_that_is_not_recorded_is_none(
+    control: Control, node: FakeNode, who: Principal, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_once(monkeypatch, store, "pause")
+    with refused(Code.UNAVAILABLE, "away"):
+        await control.sandboxes.pause(who, sandbox.sandbox_id)
+    assert sandbox.sandbox_id in node.running()
+    assert not (await control.sandboxes.connect(who, sandbox.sandbox_id, 30))[1]
+
+
+async def test_a_pause_without_memory_is_recorded_later(
+    control: Control, who: Principal, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_once(monkeypatch, store, "pause")
+    with refused(Code.UNAVAILABLE, "away"):
+        await control.sandboxes.pause(who, sandbox.sandbox_id, memory=False)
+    while (await control.sandboxes.get(who, sandbox.sandbox_id)).state is State.RUNNING:
+        await asyncio.sleep(0)
+    assert (await control.sandboxes.connect(who, sandbox.sandbox_id, 30))[1]
+
+
+async def test_a_resume_whose_network_fails_leaves_it_paused(
+    control: Control, node: FakeNode, who: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(wanted(), egress=Egress(deny_out=("1.1.1.1",)))
+    sandbox = await control.sandboxes.create(who, asked)
+    await control.sandboxes.pause(who, sandbox.sandbox_id)
+    fail_once(monkeypatch, node, "police")
+    with refused(Code.UNAVAILABLE, "away"):
+        await control.sandboxes.connect(who, sandbox.sandbox_id, 30)
+    assert node.paused()[sandbox.sandbox_id].has_processes
+    assert (await control.sandboxes.connect(who, sandbox.sandbox_id, 30))[1]
+
+
+async def test_a_start_command_that_fails_and_is_not_recorded_locks_nothing(
+    control: Control, node: FakeNode, who: Principal, sandbox: Sandbox
+) -> None:
+    await control.sandboxes.pause(who, sandbox.sandbox_id, memory=False)
+    node.put_back(sandbox.sandbox_id, 2)
+    again, resumed = await control.sandboxes.connect(who, sandbox.sandbox_id, 30)
+    assert (resumed, again.generation) == (True, 2)
+
+
+async def test_an_extension_that_overtakes_a_pause_has_an_end(
+    control: Control, node: FakeNode, who: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "RETRY_AFTER", 0.5)
+    fail_once(monkeypatch, node, "pause")
+    lifecycle = Lifecycle(OnTimeout.PAUSE)
+    made = await control.sandboxes.create(who, wanted(seconds=0, lifecycle=lifecycle))
+    await control.sandboxes.refresh(who, made.sandbox_id, 1)
+    while made.sandbox_id not in node.paused():
+        await asyncio.sleep(0.01)
+
+
+async def test_a_timeout_that_meets_a_pause_is_told_the_truth(
+    control: Control, node: FakeNode, who: Principal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await control.sandboxes.create(who, wanted())
+    pausing, go, original = asyncio.Event(), asyncio.Event(), node.pause
+
+    async def slow(sandbox_id: str, generation: int, *, memory: bool) -> None:
+        pausing.set()
+        await go.wait()
+        await original(sandbox_id, generation, memory=memory)
+
+    monkeypatch.setattr(node, "pause", slow)
+    pause = asyncio.create_task(control.sandboxes.pause(who, made.sandbox_id))
+    await pausing.wait()
+    timeout = asyncio.create_task(control.sandboxes.set_timeout(who, made.sandbox_id, 60))
+    go.set()
+    await pause
+    with refused(Code.NOT_FOUND, "paused"):
+        await timeout
+
+
+async def test_waking_gives_no_more_than_the_team_may_have(control: Control, who: Principal) -> None:
+    await control.teams.change_limits(who.team_id, lambda _: Limits(max_timeout=60))
+    made = await sleeper(control, who)
+    await control.sandboxes.wake(made.sandbox_id)
+    assert (await control.sandboxes.get(who, made.sandbox_id)).end_at - now() <= timedelta(seconds=60)
+
+
+async def test_a_paused_sandbox_with_memory_counts_for_its_team(control: Control, who: Principal) -> None:
+    await control.teams.change_limits(who.team_id, lambda _: Limits(max_sandboxes=1))
+    made = await control.sandboxes.create(who, wanted())
+    await control.sandboxes.pause(who, made.sandbox_id)
+    with refused(Code.RATE_LIMITED, "paused with memory"):
+        await control.sandboxes.create(who, wanted())
+    await control.sandboxes.connect(who, made.sandbox_id, 30)
+    await control.sandboxes.pause(who, made.sandbox_id, memory=False)
+    await control.sandboxes.create(who, wanted())
+
+
+async def test_a_kill_during_which_the_launcher_ends_is_tried_again(
+    control: Control, node: FakeNode, who: Principal, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = node.kill
+
+    async def gone(_sandbox_id: str) -> bool:
+        monkeypatch.setattr(node, "kill", original)
+        raise ConnectionError("the launcher has ended")
+
+    monkeypatch.setattr(node, "kill", gone)
+    with pytest.raises(ConnectionError):
+        await control.sandboxes.kill(who, sandbox.sandbox_id)
+    await node.gone(sandbox.sandbox_id)
 
 
 RACERS: dict[str, Callable[[Control, Principal, str], Awaitable[object]]] = {

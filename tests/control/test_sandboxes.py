@@ -106,7 +106,7 @@ async def test_of_two_kills_at_once_one_succeeds(control: Control, node: FakeNod
 
 
 async def test_a_kill_that_fails_is_tried_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("berm.control.reconcile.RETRY_AFTER", 0)
+    monkeypatch.setattr("berm.control.tasks.RETRY_AFTER", 0)
     node = UnkillableNode()
     control = await start(node)
     who = Principal((await control.keys.first_team()).team_id, "key")

@@ -257,7 +257,7 @@ def test_files_of_an_earlier_pause_are_refused(sandbox: Sandbox, berm: Instance)
     sandbox.connect(timeout=60)
     sandbox.pause(keep_memory=False)
     berm.kill_server()
-    (berm.pool / "paused" / sandbox.sandbox_id / "paused").write_text("1")
+    (berm.pool / "marks" / sandbox.sandbox_id).write_text("1")
     berm.berm("up")
     with pytest.raises(SandboxException, match=r"409: .*paused 2 times"):
         sandbox.connect(timeout=60)

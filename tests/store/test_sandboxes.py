@@ -119,7 +119,7 @@ async def test_adopt_ends_what_does_not_run_and_names_what_should_not(database: 
     await add(database, running, dead)
     paused = {"other": Paused(1, has_processes=False)}
     strays = await database.run(store.adopt, [running.sandbox_id, "stray"], paused, NOON)
-    assert strays == {"stray", "other"}
+    assert strays == store.Strays(frozenset({"stray"}), frozenset({"other"}))
     assert await database.run(store.find, TEAM, running.sandbox_id, NOON) == running
     assert await database.run(store.find, TEAM, dead.sandbox_id, NOON) is None
 
@@ -167,6 +167,15 @@ async def test_only_those_wake_up_whose_processes_are_kept(database: Database) -
     assert await database.run(store.dormant) == {wakes.sandbox_id}
 
 
+async def test_adopt_tells_a_paused_one_that_was_ended_from_one_that_never_was(database: Database) -> None:
+    made = sandbox()
+    await add(database, made)
+    await database.run(store.end, made.sandbox_id, NOON)
+    paused = {name: Paused(1, has_processes=False) for name in (made.sandbox_id, "unknown")}
+    strays = await database.run(store.adopt, [], paused, NOON)
+    assert strays == store.Strays(frozenset({made.sandbox_id}), frozenset({"unknown"}))
+
+
 @pytest.mark.parametrize(
     ("recorded", "kept", "then"),
     [
@@ -174,15 +183,17 @@ async def test_only_those_wake_up_whose_processes_are_kept(database: Database) -
         ((State.RUNNING, 1), Paused(1, has_processes=False), (State.PAUSED, 1, False)),
         ((State.PAUSED, 2), Paused(2, has_processes=False), (State.PAUSED, 2, False)),
         ((State.PAUSED, 3), Paused(2, has_processes=False), (State.PAUSED, 3, False)),
+        ((State.PAUSED, 1), Paused(2, has_processes=True), (State.PAUSED, 2, True)),
     ],
-    ids=["pause not recorded", "resume not finished", "processes ended", "older files"],
+    ids=["pause not recorded", "resume not finished", "processes ended", "older files", "paused again"],
 )
 async def test_adopt_follows_the_node_but_never_goes_back(
     database: Database, recorded: tuple[State, int], kept: Paused, then: tuple[State, int, bool]
 ) -> None:
     made = replace(sandbox(state=recorded[0]), generation=recorded[1], keeps_memory=True)
     await add(database, made)
-    assert await database.run(store.adopt, [], {made.sandbox_id: kept}, NOON) == set()
+    strays = await database.run(store.adopt, [], {made.sandbox_id: kept}, NOON)
+    assert strays == store.Strays(frozenset(), frozenset())
     found = await database.run(store.find, TEAM, made.sandbox_id, NOON)
     assert found
     assert (found.state, found.generation, found.keeps_memory) == then

@@ -136,6 +136,7 @@ class Control:
         """Finish what was begun and let go of the database; sandboxes live on."""
         await self.builds.close()
         await self.sandboxes.close()
+        await self.pauses.close()
         await self.usage.close()
         await self.activity.close()
         await self.volumes.close()

@@ -16,6 +16,7 @@ from berm.control import starting
 from berm.control.limits import Limiter
 from berm.control.networks import Networks
 from berm.control.states import no_sandbox, now
+from berm.control.tasks import Tasks, insist
 from berm.control.volumes import Volumes
 from berm.errors import BermError, Code
 from berm.models import EVERYWHERE, Egress, Paused, Principal, Sandbox, SandboxSpec, State
@@ -48,15 +49,15 @@ class Pauses:
         self._config = config
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._dormant: set[str] = set()
+        self._tasks = Tasks()
 
     async def start(self) -> None:
         """Learn which paused sandboxes wake up by themselves."""
         self._dormant |= await self._database.run(store.dormant)
 
-    def is_busy(self, sandbox_id: str) -> bool:
-        """Whether a sandbox is about to be paused or resumed. Asks memory only."""
-        lock = self._locks.get(sandbox_id)
-        return lock is not None and lock.locked()
+    async def close(self) -> None:
+        """Stop; what is not recorded by now is when the server starts again."""
+        await self._tasks.cancel()
 
     async def pause(self, who: Principal, sandbox_id: str, *, memory: bool, only_well: bool = False) -> None:
         """Stop a sandbox and keep its files, and with `memory` its processes.
@@ -99,8 +100,10 @@ class Pauses:
             found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
             if found is None:
                 raise no_sandbox(sandbox_id)
-            if found.state is State.RUNNING and sandbox_id not in self._node.paused():
-                return found, False
+            if found.state is State.RUNNING:
+                if sandbox_id not in self._node.paused():
+                    return found, False
+                found = await self._pause(found, memory=True)
             return await self._resume(found, life, memory=memory), True
 
     async def wake(self, sandbox_id: str) -> Sandbox | None:
@@ -111,7 +114,7 @@ class Pauses:
             found = await self._database.run(store.find_any, sandbox_id)
             if found is None or found.state is State.RUNNING or sandbox_id not in self._dormant:
                 return found
-            longest = timedelta(seconds=self._config.max_timeout)
+            longest = timedelta(seconds=self._limiter.longest(found.team_id))
             life = min(max(_AWAKE, timedelta(seconds=found.lifetime)), longest)
             return await self._resume(found, life, memory=True)
 
@@ -126,32 +129,47 @@ class Pauses:
             lock = self._locks[sandbox_id] = asyncio.Lock()
         return lock
 
-    async def _pause(self, sandbox: Sandbox, *, memory: bool) -> None:
+    async def _pause(self, sandbox: Sandbox, *, memory: bool) -> Sandbox:
+        """The sandbox as it is recorded then."""
         sandbox_id = sandbox.sandbox_id
         # It is so already if this could not be recorded the last time.
         if sandbox_id not in self._node.paused():
             await self._node.pause(sandbox_id, sandbox.generation + 1, memory=memory)
         paused = self._node.paused().get(sandbox_id)
-        if paused is None or not await self._record(sandbox_id, paused):
+        recorded = await self._record(sandbox, paused) if paused else None
+        if recorded is None:
             await self._node.kill(sandbox_id)
             raise no_sandbox(sandbox_id)
-        if paused.has_processes and sandbox.lifecycle.auto_resume:
+        if recorded.keeps_memory and recorded.lifecycle.auto_resume:
             self._dormant.add(sandbox_id)
+        return recorded
 
-    async def _record(self, sandbox_id: str, paused: Paused) -> bool:
-        """Whether it could be noted: it may have been ended meanwhile."""
-        memory = paused.has_processes
-        return await self._database.run(
-            store.pause, sandbox_id, paused.generation, now(), keeps_memory=memory
-        )
+    async def _record(self, sandbox: Sandbox, paused: Paused) -> Sandbox | None:
+        """None if it has been ended meanwhile. What cannot be recorded is not left paused."""
+
+        async def noted() -> Sandbox | None:
+            memory = paused.has_processes
+            return await self._database.run(
+                store.pause, sandbox.sandbox_id, paused.generation, now(), keeps_memory=memory
+            )
+
+        try:
+            return await noted()
+        except BaseException:
+            # Else it would be killed at its end, as one that runs: its processes go on, or it is tried again.
+            if paused.has_processes:
+                await self._node.resume(sandbox.sandbox_id, paused.generation)
+            else:
+                self._tasks.spawn(insist(noted, f"record the pause of {sandbox.sandbox_id}"))
+            raise
 
     async def _resume(self, sandbox: Sandbox, life: timedelta, *, memory: bool) -> Sandbox:
         paused = self._node.paused().get(sandbox.sandbox_id)
-        with self._limiter.admit(sandbox.team_id, sandbox.sandbox_id, anew=False):
-            if paused and paused.has_processes and memory:
-                await self._go_on(sandbox)
-            else:
-                await self._boot(sandbox)
+        if paused and paused.generation > sandbox.generation:  # that could not be recorded
+            sandbox = await self._pause(sandbox, memory=memory)
+        # It runs if that could not be recorded the last time.
+        if sandbox.sandbox_id not in self._node.running():
+            await self._let_go(sandbox, memory=memory)
         self._dormant.discard(sandbox.sandbox_id)
         resumed = await self._database.run(store.resume, sandbox.sandbox_id, now() + life)
         if resumed is None:
@@ -159,16 +177,30 @@ class Pauses:
             raise no_sandbox(sandbox.sandbox_id)
         return resumed
 
-    async def _go_on(self, sandbox: Sandbox) -> None:
-        await self._node.resume(sandbox.sandbox_id, sandbox.generation)
+    async def _let_go(self, sandbox: Sandbox, *, memory: bool) -> None:
+        paused = self._node.paused().get(sandbox.sandbox_id)
         egress = self._networks.in_force(sandbox)
-        if not egress.plain:
+        with self._limiter.admit(sandbox.team_id, sandbox.sandbox_id, anew=False):
+            if paused and paused.has_processes and memory:
+                await self._go_on(sandbox, egress)
+            else:
+                await self._boot(sandbox, egress)
+
+    async def _go_on(self, sandbox: Sandbox, egress: Egress) -> None:
+        await self._node.resume(sandbox.sandbox_id, sandbox.generation)
+        if egress.plain:
+            return
+        try:
             # The kernel has kept the rules; a server that came meanwhile has yet to serve what needs one.
             await self._node.police(sandbox.sandbox_id, egress)
+        except BaseException:
+            again_paused = self._node.pause(sandbox.sandbox_id, sandbox.generation, memory=True)
+            await asyncio.shield(asyncio.ensure_future(again_paused))
+            raise
 
-    async def _boot(self, sandbox: Sandbox) -> None:
+    async def _boot(self, sandbox: Sandbox, egress: Egress) -> None:
         await self._node.drop_memory(sandbox.sandbox_id)
-        spec = again(sandbox, self._networks.in_force(sandbox))
+        spec = again(sandbox, egress)
         async with self._volumes.mounted(sandbox.team_id, sandbox.volume_mounts) as mounts:
             await self._node.create(replace(spec, mounts=mounts))
         try:

@@ -2,26 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from berm.control.ingress import Ingresses
 from berm.control.pauses import Pauses
 from berm.control.states import now, seconds_until
-from berm.control.tasks import Tasks
+from berm.control.tasks import Tasks, insist
 from berm.errors import BermError, Code
 from berm.node.interface import Node
 from berm.store import builds
 from berm.store import sandboxes as store
 from berm.store.database import Database
-
-T = TypeVar("T")
-
-RETRY_AFTER = 5.0
-"""Seconds until something that failed is tried again."""
 
 log = logging.getLogger(__name__)
 
@@ -56,18 +49,23 @@ class Reconciler:
 
     def put_down(self, sandbox_id: str) -> None:
         """Kill a sandbox that is over in the record, trying until it is gone."""
-        self._tasks.spawn(_insist(partial(self._node.kill, sandbox_id), f"kill {sandbox_id}"))
+        self._tasks.spawn(insist(partial(self._node.kill, sandbox_id), f"kill {sandbox_id}"))
 
     async def _adopt(self) -> None:
         running, paused = tuple(self._node.running()), dict(self._node.paused())
-        for sandbox_id in await self._database.run(store.adopt, running, paused, now()):
-            log.warning("%s runs but is not on record: killing it", sandbox_id)
+        strays = await self._database.run(store.adopt, running, paused, now())
+        for sandbox_id in strays.over:
+            log.warning("%s is there but is over: killing it", sandbox_id)
             self.put_down(sandbox_id)
+        for sandbox_id in strays.unknown:
+            log.error(
+                "the paused sandbox %s is on no record and stays: is it the right database?", sandbox_id
+            )
         await self._database.run(builds.fail_unfinished, "the server stopped during the build", now())
 
     async def _watch(self) -> None:
         async for sandbox_id in self._node.ended():
-            await _insist(partial(self._end, sandbox_id), f"record the end of {sandbox_id}")
+            await insist(partial(self._end, sandbox_id), f"record the end of {sandbox_id}")
 
     async def _end(self, sandbox_id: str) -> None:
         await self._database.run(store.end, sandbox_id, now())
@@ -76,7 +74,7 @@ class Reconciler:
 
     async def _expire(self) -> None:
         while True:
-            await _insist(self._end_expired, "end expired sandboxes")
+            await insist(self._end_expired, "end expired sandboxes")
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds_until(self._next_end, now())):
                     await self._sooner.wait()
@@ -96,7 +94,7 @@ class Reconciler:
     async def _pause(self, sandbox_id: str) -> None:
         self._pausing.add(sandbox_id)
         try:
-            await _insist(partial(self._pause_if_there, sandbox_id), f"pause {sandbox_id}")
+            await insist(partial(self._pause_if_there, sandbox_id), f"pause {sandbox_id}")
         finally:
             self._pausing.discard(sandbox_id)
 
@@ -106,13 +104,3 @@ class Reconciler:
         except BermError as error:
             if error.code is not Code.NOT_FOUND:
                 raise
-
-
-async def _insist(attempt: Callable[[], Awaitable[T]], what: str) -> T:
-    """Try until it succeeds: were this to give up, sandboxes would outlive their time."""
-    while True:
-        try:
-            return await attempt()
-        except Exception:
-            log.exception("could not %s, trying again in %g s", what, RETRY_AFTER)
-            await asyncio.sleep(RETRY_AFTER)

@@ -88,11 +88,13 @@ class Sandboxes:
 
         Raises BermError NOT_FOUND, also for a paused one, which has no end.
         """
-        moment = now()
-        end_at = moment + self._creator.lifetime(who, seconds)
-        if not await self._database.run(store.set_end, who.team_id, sandbox_id, end_at, moment):
-            _running(await self.get(who, sandbox_id))
-            raise no_sandbox(sandbox_id)
+        life = self._creator.lifetime(who, seconds)
+        async with self._pauses.alone(sandbox_id):
+            moment = now()
+            end_at = moment + life
+            if not await self._database.run(store.set_end, who.team_id, sandbox_id, end_at, moment):
+                _running(await self.get(who, sandbox_id))
+                raise no_sandbox(sandbox_id)
         self._reconciler.expect(end_at)
 
     async def connect(
@@ -102,11 +104,7 @@ class Sandboxes:
 
         One that runs is never shortened. Raises what `Pauses.resume` raises.
         """
-        life, moment = self._creator.lifetime(who, seconds), now()
-        found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
-        sandbox = _there(sandbox_id, found)
-        if sandbox.state is State.RUNNING and not self._pauses.is_busy(sandbox_id):
-            return sandbox, False
+        life = self._creator.lifetime(who, seconds)
         resuming = self._pauses.resume(who, sandbox_id, life, memory=memory)
         sandbox, resumed = await self._tasks.finish(resuming)
         self._reconciler.expect(sandbox.end_at)
@@ -114,9 +112,13 @@ class Sandboxes:
 
     async def refresh(self, who: Principal, sandbox_id: str, seconds: int | None) -> None:
         """Let a running sandbox live for at least `seconds` from now. Raises BermError NOT_FOUND."""
-        life, moment = self._creator.lifetime(who, seconds), now()
-        found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
-        _running(_there(sandbox_id, found))
+        life = self._creator.lifetime(who, seconds)
+        async with self._pauses.alone(sandbox_id):
+            moment = now()
+            found = await self._database.run(store.extend, who.team_id, sandbox_id, moment + life, moment)
+            sandbox = _there(sandbox_id, found)
+            _running(sandbox)
+        self._reconciler.expect(sandbox.end_at)
 
     async def pause(
         self, who: Principal, sandbox_id: str, *, memory: bool = True, only_well: bool = False
@@ -182,7 +184,7 @@ class Sandboxes:
         self._ingresses.forget(sandbox_id)
         try:
             await self._node.kill(sandbox_id)
-        except BermError:
+        except BaseException:
             self._reconciler.put_down(sandbox_id)
             raise
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+RETRY_AFTER: Final = 5.0
+"""Seconds until something that failed is tried again."""
 
 log = logging.getLogger(__name__)
 
@@ -46,3 +49,13 @@ class Tasks:
 def _report(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("a background task failed", exc_info=error)
+
+
+async def insist(attempt: Callable[[], Awaitable[T]], what: str) -> T:
+    """Try until it succeeds: were this to give up, sandboxes would outlive their time."""
+    while True:
+        try:
+            return await attempt()
+        except Exception:
+            log.exception("could not %s, trying again in %g s", what, RETRY_AFTER)
+            await asyncio.sleep(RETRY_AFTER)

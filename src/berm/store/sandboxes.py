@@ -61,6 +61,16 @@ class Expired:
     """The earliest end of the others."""
 
 
+@dataclass(frozen=True, slots=True)
+class Strays:
+    """What a node has of sandboxes that no record says should be there."""
+
+    over: frozenset[str]
+    """Those that run, and paused ones that have been ended."""
+    unknown: frozenset[str]
+    """Paused ones that were never recorded: this may be the wrong database."""
+
+
 def add(connection: Connection, sandbox: Sandbox, once: Once | None = None) -> None:
     """Record a sandbox that has started, and that its template was used."""
     connection.execute(insert(table), _values(sandbox, once))
@@ -164,10 +174,12 @@ def end(connection: Connection, sandbox_id: str, now: datetime) -> None:
 
 def pause(
     connection: Connection, sandbox_id: str, generation: int, now: datetime, *, keeps_memory: bool
-) -> bool:
-    """Note that a sandbox is paused; False if it has been ended meanwhile."""
+) -> Sandbox | None:
+    """Note that a sandbox is paused; as it is then, None if it has been ended meanwhile."""
     values = {"state": State.PAUSED, "generation": generation, "keeps_memory": keeps_memory, "end_at": now}
-    return connection.execute(update(table).where(_unended(sandbox_id)).values(values)).rowcount == 1
+    changed = update(table).where(_unended(sandbox_id)).values(values).returning(table)
+    row = connection.execute(changed).first()
+    return _sandbox(row) if row else None
 
 
 def resume(connection: Connection, sandbox_id: str, end_at: datetime) -> Sandbox | None:
@@ -222,7 +234,7 @@ def expire(connection: Connection, now: datetime) -> Expired:
 
 def adopt(
     connection: Connection, running: Collection[str], paused: Mapping[str, Paused], now: datetime
-) -> set[str]:
+) -> Strays:
     """Take over what a node has, and end all that it does not have; what it has and should not have."""
     rows = connection.execute(select(table).where(table.c.ended_at.is_(None))).all()
     for row in rows:
@@ -232,7 +244,10 @@ def adopt(
             _adopt_paused(connection, row, paused[row.sandbox_id], now)
         else:
             end(connection, row.sandbox_id, now)
-    return {*running, *paused} - {row.sandbox_id for row in rows}
+    kept = {row.sandbox_id for row in rows}
+    rest = paused.keys() - kept
+    ended = set(connection.execute(select(table.c.sandbox_id).where(table.c.sandbox_id.in_(rest))).scalars())
+    return Strays(frozenset({*running, *ended} - kept), frozenset(rest - ended))
 
 
 def _adopt_running(connection: Connection, row: Row[Any], now: datetime) -> None:
@@ -244,7 +259,8 @@ def _adopt_running(connection: Connection, row: Row[Any], now: datetime) -> None
 def _adopt_paused(connection: Connection, row: Row[Any], paused: Paused, now: datetime) -> None:
     """Its generation never goes back: what is older than the record is not resumed."""
     memory = paused.has_processes
-    if row.state == State.RUNNING or row.keeps_memory != memory:
+    is_new = paused.generation > row.generation
+    if row.state == State.RUNNING or row.keeps_memory != memory or is_new:
         generation = max(row.generation, paused.generation)
         pause(connection, row.sandbox_id, generation, now, keeps_memory=memory)
 
