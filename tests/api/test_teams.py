@@ -27,7 +27,9 @@ def test_a_team_is_made_listed_and_limited(served: Served, admin: httpx.Client) 
     with served.connect(made["apiKey"]) as guest:
         assert guest.get("/teams").json()[0]["teamID"] == made["teamID"]
         assert start(guest).status_code == 201
-        check_error(start(guest), 429, "1 sandboxes of the team are running, and its limit is 1")
+        check_error(
+            start(guest), 429, "1 sandboxes of the team run or are paused with memory, and its limit is 1"
+        )
     assert [(team["name"], team["running"]) for team in admin.get("/berm/teams").json()] == [
         ("default", 0),
         ("guests/a", 1),

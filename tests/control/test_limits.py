@@ -32,7 +32,7 @@ def limiter(config: Config, clock: Clock) -> Limiter:
 
 
 async def set_limits(control: Control, who: Principal, limits: Limits) -> None:
-    await control.teams.set_limits(await control.teams.find(who.team_id), limits)
+    await control.teams.change_limits(who.team_id, lambda _: limits)
 
 
 async def create(control: Control, who: Principal, times: int) -> list[BermError]:
@@ -115,7 +115,7 @@ async def test_the_limit_of_running_sandboxes_is_exact(
     await set_limits(control, who, Limits(max_sandboxes=3))
     refused = await create(control, who, 8)
     assert len(refused) == 5
-    assert "3 sandboxes of the team are running, and its limit is 3" in refused[0].message
+    assert "3 sandboxes of the team run or are paused with memory, and its limit is 3" in refused[0].message
     assert await create(control, other, 2) == []
     ended, *_ = [spec.sandbox_id for spec in node.specs.values()]
     await control.sandboxes.kill(who, ended)

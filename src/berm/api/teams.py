@@ -25,5 +25,4 @@ async def create(body: NewTeam, control: AdminControl) -> Response:
 
 @router.patch("/{reference}")
 async def set_limits(reference: str, body: TeamLimits, control: AdminControl) -> Response:
-    team = await control.teams.find(unescape(reference))
-    return JSONResponse(wire.team(await control.teams.set_limits(team, body.over(team.limits))))
+    return JSONResponse(wire.team(await control.teams.change_limits(unescape(reference), body.over)))

@@ -76,10 +76,9 @@ class Limiter:
             self._starting.discard(sandbox_id)
 
     def _check_room(self, team_id: str, sandbox_id: str, most: int) -> None:
-        running = len(self._node.running()) + len(self._starting)
         # Those that are stopped hold their memory and their address.
-        held = {name for name, paused in self._node.paused().items() if paused.has_processes}
-        running += len(held - {sandbox_id})
+        held = {name for name, paused in self._node.paused().items() if paused.has_processes} - {sandbox_id}
+        running = len(self._node.running()) + len(self._starting) + len(held)
         if running >= self._config.max_sandboxes:
             raise _refusal(
                 f"{self._config.max_sandboxes} sandboxes are running, which is the limit of the server",
@@ -87,11 +86,11 @@ class Limiter:
             )
         known = self._sandboxes[team_id]
         if 0 < most <= len(known) or len(known) > running + _SLACK:
-            known.intersection_update(self._node.running().keys() | self._starting)
+            known.intersection_update(self._node.running().keys() | self._starting | held)
         if 0 < most <= len(known):
             raise _refusal(
-                f"{len(known)} sandboxes of the team are running, and its limit is {most}",
-                "kill one, or let the operator raise it with `berm team limits`",
+                f"{len(known)} sandboxes of the team run or are paused with memory, and its limit is {most}",
+                "kill one, pause one without memory, or let the operator raise it with `berm team limits`",
             )
 
     def _check_rate(self, team_id: str, most: int) -> None:

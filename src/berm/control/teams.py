@@ -1,7 +1,9 @@
 """Teams, as who runs the server sees them: all of them, and what each may have."""
 
+import asyncio
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -33,6 +35,7 @@ class Teams:
     def __init__(self, database: Database, limiter: Limiter) -> None:
         self._database = database
         self._limiter = limiter
+        self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Let the limiter know of all teams, and of what they have running."""
@@ -54,15 +57,15 @@ class Teams:
         running = await self._database.run(sandbox_store.running_counts, now())
         return [self._standing(team, running.get(team.team_id, 0)) for team in teams]
 
-    async def find(self, reference: str) -> Team:
-        """Raises BermError NOT_FOUND, CONFLICT for a name that several teams have."""
-        return _only(await self._database.run(store.named, reference), reference)
+    async def change_limits(self, reference: str, change: Callable[[Limits], Limits]) -> Standing:
+        """What is changed holds for what is asked for from now on; what runs goes on.
 
-    async def set_limits(self, team: Team, limits: Limits) -> Standing:
-        """They hold for what is asked for from now on; what runs goes on."""
-        await self._database.run(store.set_limits, team.team_id, limits)
-        self._limiter.set(team.team_id, limits)
-        return self._standing(Team(team.team_id, team.name, team.created_at, limits))
+        Raises BermError NOT_FOUND, CONFLICT for a name that several teams have.
+        """
+        async with self._changing:
+            team = await self._database.run(_change_limits, reference, change)
+            self._limiter.set(team.team_id, team.limits)
+        return self._standing(team)
 
     def _standing(self, team: Team, running: int = 0) -> Standing:
         return Standing(team, self._limiter.in_force(team.team_id), running)
@@ -73,6 +76,13 @@ def _create(connection: Connection, team: Team, key: NewKey) -> None:
         raise BermError(Code.CONFLICT, f"there is a team {team.name!r} already", "choose another name")
     store.add_team(connection, team)
     key_store.add(connection, key.key, ids.digest(key.secret))
+
+
+def _change_limits(connection: Connection, reference: str, change: Callable[[Limits], Limits]) -> Team:
+    team = _only(store.named(connection, reference), reference)
+    changed = replace(team, limits=change(team.limits))
+    store.set_limits(connection, team.team_id, changed.limits)
+    return changed
 
 
 def _only(found: list[Team], reference: str) -> Team:
