@@ -48,7 +48,9 @@ async def find_alias(alias: Reference, call: Caller) -> Response:
 
 @router.delete("/templates/{reference}")
 async def delete(reference: Reference, call: TokenCaller) -> Response:
-    if not await call.control.snapshots.delete(call.who, reference):
+    if await call.control.snapshots.delete(call.who, reference):
+        await call.control.builds.collect()
+    else:
         await call.control.builds.delete(call.who, reference)
     return Response(status_code=204)
 

@@ -104,5 +104,11 @@ def _template(connection: Connection, team_id: str, wanted: NewBuild, *, snapsho
         template_id = wanted.template_id or ids.template_id()
         record = Record(template_id, team_id, name, wanted.public, moment, moment, snapshot=snapshot)
         store.add(connection, record)
+    if record.snapshot is not snapshot:
+        raise BermError(
+            Code.INVALID_ARGUMENT,
+            f"name {name!r} is a {'snapshot' if record.snapshot else 'template that is no snapshot'}",
+            "choose another name",
+        )
     store.lock(connection, record.template_id)
     return record

@@ -5,6 +5,7 @@ template that the first one was made from.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,6 +29,8 @@ from berm.store.builds import Made
 from berm.store.database import Database
 from berm.store.snapshots import Snapshot, Wanted
 from berm.templates.plan import Settings
+
+log = logging.getLogger(__name__)
 
 
 class Snapshots:
@@ -143,14 +146,17 @@ def _delete(connection: Connection, team_id: str, text: str) -> bool:
     if not record.snapshot or reference.at or (reference.tag == DEFAULT_TAG and ":" not in text):
         return False
     template_store.lock(connection, record.template_id)
-    if lookup.tagged_as(connection, record, reference.tag) is None:
+    tagged = lookup.tagged_as(connection, record, reference.tag)
+    if tagged is None:
         raise lookup.no_template(text)
-    if not store.drop_build(connection, record.template_id, reference.tag):
+    if not store.drop_build(connection, record.template_id, tagged[0]):
         recording.delete(connection, team_id, record.template_id)
     return True
 
 
 def _outcome(result: Sandbox | BaseException) -> Sandbox | BermError:
+    """What came of one fork: the others are told of whatever became of it."""
     if isinstance(result, Sandbox | BermError):
         return result
-    raise result
+    log.error("a fork failed", exc_info=result)
+    return BermError(Code.INTERNAL, f"unexpected {type(result).__name__} (see the server's log)")
