@@ -158,7 +158,8 @@ def _input(job: Job, kind: str) -> Input:
 def _size(pty: pb.PTY) -> tuple[int, int]:
     if pty.size is None:
         return _DEFAULT_SIZE
-    columns, rows = pty.size.cols, pty.size.rows
+    # A terminal that nobody has given a size says 0.
+    columns, rows = pty.size.cols or _DEFAULT_SIZE[0], pty.size.rows or _DEFAULT_SIZE[1]
     if not (0 < columns <= _MAX_SIZE and 0 < rows <= _MAX_SIZE):
         raise AgentError(Kind.INVALID, f"a terminal of {columns} columns and {rows} rows is not possible")
     return columns, rows
