@@ -67,6 +67,12 @@ def test_no_maximum(served: Served, query: str) -> None:
     assert served.client.get(f"/teams/{served.team_id}/metrics/max?{query}").status_code == 400
 
 
+@pytest.mark.parametrize("path", ["metrics?", "metrics/max?metric=concurrent_sandboxes&"])
+def test_what_is_to_come_has_no_values(served: Served, path: str) -> None:
+    response = served.client.get(f"/teams/{served.team_id}/{path}start=99999999999")
+    assert response.status_code == 200
+
+
 @pytest.mark.parametrize("query", ["start=x", "start=-1", "end=1.5", "start=2&end=1"])
 def test_no_range(served: Served, query: str) -> None:
     assert served.client.get(f"/teams/{served.team_id}/metrics?{query}").status_code == 400

@@ -219,11 +219,21 @@ def test_the_first_version_lists_everything_that_runs(served: Served) -> None:
         ("state", ""),
         ("order", "up"),
         ("startedAfter", "yesterday"),
+        ("startedAfter", "0001-01-01T00:00:00+14:00"),
+        ("startedAfter", "9999-12-31T23:59:59-12:00"),
         ("metadata", "no-equals-sign"),
     ],
 )
 def test_a_wrong_query_is_named_with_its_value(untouched: Served, field: str, value: str) -> None:
     check_error(untouched.client.get("/v2/sandboxes", params={field: value}), 400, field)
+
+
+def test_a_refusal_shows_no_variable(untouched: Served) -> None:
+    response = untouched.client.post(
+        "/v2/sandboxes", json={"templateID": "base", "envVars": {"KEY": ["tusk"]}}
+    )
+    check_error(response, 400, "envVars")
+    assert "tusk" not in response.text
 
 
 def test_a_next_token_from_elsewhere_is_harmless(served: Served) -> None:

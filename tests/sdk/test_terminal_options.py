@@ -40,6 +40,16 @@ def test_every_option(either: Any) -> None:
     assert b"it:root:/usr/lib:yes:C:xterm-256color:30 90:/dev/pts\r\n" in shown
 
 
+def test_no_size_is_the_usual_one(either: Any) -> None:
+    """What the terminals of clients say that nobody has given one, such as those of CI."""
+    shown = bytearray()
+    terminal = either.pty.create(size=PtySize(rows=0, cols=0), **shown_to(either, shown.extend))
+    either.pty.resize(terminal.pid, PtySize(rows=0, cols=100))
+    either.pty.send_stdin(terminal.pid, b"echo size $(stty size); exit\n")
+    assert watch(terminal, shown.extend) == 0
+    assert b"size 24 100\r\n" in shown
+
+
 def test_what_a_terminal_does_with_bytes(either: Any) -> None:
     """No echo, then every byte that the line discipline leaves alone, each way."""
     shown = bytearray()
@@ -80,14 +90,14 @@ def test_what_cannot_be_opened(either: Any) -> None:
         InvalidArgumentException,
         "does not exist|columns and .* rows is not possible",
         opened(cwd="/missing"),
-        opened(size=PtySize(rows=0, cols=80)),
+        opened(size=PtySize(rows=70_000, cols=80)),
         opened(size=PtySize(rows=24, cols=70_000)),
     )
     terminal = opened()()
     all_raise(
         InvalidArgumentException,
         "not possible",
-        lambda: either.pty.resize(terminal.pid, PtySize(rows=0, cols=0)),  # type: ignore[attr-defined]
+        lambda: either.pty.resize(terminal.pid, PtySize(rows=24, cols=70_000)),  # type: ignore[attr-defined]
     )
 
 

@@ -37,7 +37,7 @@ _AGAIN = {**dict.fromkeys(RETRY_AFTER, "true"), 504: "false"}
 """Should-Retry: whether E2B's SDKs ask again by themselves. What took too long once is not begun anew."""
 
 _LONGEST_ECHO = 100
-_SECRET = frozenset(("auth", "fromImageRegistry", "secrets", "value", "egressProxy", "rules"))
+_SECRET = frozenset(("auth", "fromImageRegistry", "secrets", "value", "egressProxy", "rules", "envVars"))
 """Fields whose content is not echoed, as errors end up in logs of clients."""
 
 log = logging.getLogger(__name__)

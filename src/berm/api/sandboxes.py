@@ -1,5 +1,6 @@
 """Routes under /sandboxes and /v2/sandboxes."""
 
+import json
 from dataclasses import replace
 from typing import Annotated
 
@@ -29,7 +30,7 @@ async def create_v1(body: requests.CreateSandboxV1, call: Caller) -> Response:
 async def create(
     body: requests.CreateSandbox, call: Caller, idempotency_key: IdempotencyKey = None
 ) -> Response:
-    once = Once(idempotency_key, ids.digest(body.model_dump_json())) if idempotency_key else None
+    once = Once(idempotency_key, ids.digest(json.dumps(body.model_dump()))) if idempotency_key else None
     return await _create(call, body, once)
 
 

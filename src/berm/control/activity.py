@@ -83,7 +83,7 @@ def _range(begin: int | None, end: int | None) -> tuple[int, int]:
     now = int(time.time())
     last = min(now if end is None else end, now) + 1
     first = last - _USUAL if begin is None else begin
-    return max(first, now - KEPT), last
+    return min(max(first, now - KEPT), last), last
 
 
 def _moment(activity: Activity, width: int) -> Moment:

@@ -24,7 +24,11 @@ class Query(BaseModel):
 
 
 def utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """Raises ValueError for one that is outside of all calendars there."""
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is out of range") from None
 
 
 def millis(moment: datetime) -> float:
