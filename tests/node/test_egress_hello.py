@@ -55,9 +55,20 @@ def test_every_beginning_is_incomplete_and_nothing_else() -> None:
     assert server_name(data + b"more") == "example.com"
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 50])
-def test_records_are_put_together(size: int) -> None:
-    assert server_name(records(hello("example.com")[5:], size)) == "example.com"
+@pytest.mark.parametrize("count", [2, 3, 16])
+def test_records_are_put_together(count: int) -> None:
+    message = hello("example.com")[5:]
+    assert server_name(records(message, -(-len(message) // count))) == "example.com"
+
+
+def test_very_many_records_are_refused_before_they_are_whole() -> None:
+    """One who sends them byte by byte would have them all read for each byte."""
+    for size in (1, 2, 3):
+        data = records(hello("example.com")[5:], size)
+        with pytest.raises(ValueError, match="16 records"):
+            server_name(data[: 16 * (5 + size)])
+        with pytest.raises(Incomplete):
+            server_name(data[: 16 * (5 + size) - 1])
 
 
 def test_a_hello_without_extensions_names_nobody() -> None:

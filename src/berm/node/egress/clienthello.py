@@ -10,6 +10,8 @@ MOST: Final = 64 * 1024
 
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST_NAME = 22, 1, 0, 0
 _LONGEST_RECORD: Final = 1 << 14
+_MOST_RECORDS: Final = 16
+"""All are read anew with each byte that comes."""
 
 
 class Incomplete(Exception):  # noqa: N818 - it is no error
@@ -63,11 +65,13 @@ def server_name(data: bytes) -> str | None:
 def _message(data: bytes) -> bytes:
     """The first handshake message, which may come in several records (RFC 8446 5.1)."""
     fragments, at = b"", 0
-    while len(fragments) < 4 or len(fragments) < _length(fragments):
+    for _ in range(_MOST_RECORDS):
         fragment = _record(data, at)
         fragments += fragment
         at += 5 + len(fragment)
-    return fragments[4 : _length(fragments)]
+        if len(fragments) >= 4 and len(fragments) >= _length(fragments):
+            return fragments[4 : _length(fragments)]
+    raise ValueError(f"a ClientHello in more than {_MOST_RECORDS} records")
 
 
 def _length(message: bytes) -> int:
