@@ -1,8 +1,9 @@
 """What is in a volume over HTTP: who may, what is answered, and errors with a body of their own."""
 
+import json
 import os
 import socket
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from berm.api.limits import MAX_BODY
+from berm.api.volumecontent import as_json
+from berm.models import VolumeEntry
 from tests.conftest import Serve
 from tests.fakes import FakeNode
 from tests.serving import Served
@@ -285,3 +288,16 @@ def test_other_calls_are_none(served: Served, client: Client) -> None:
     for method, call in (("POST", "path"), ("DELETE", "dir"), ("DELETE", "file"), ("GET", "x")):
         assert client(method, call, "a").status_code in (404, 405)
     assert served.client.get("/volumecontent").status_code == 404
+
+
+@pytest.mark.parametrize("target", ["x" * 4000, "\u0001" * 4000])
+async def test_a_listing_is_written_in_pieces_however_long_its_names_are(target: str) -> None:
+    moment = datetime(2000, 1, 1, tzinfo=UTC)
+    found = [
+        VolumeEntry(f"/{number}", "symlink", 0, 0, 0, 0, moment, moment, moment, target)
+        for number in range(600)
+    ]
+    pieces = [piece async for piece in as_json(found)]
+    assert max(map(len, pieces)) < 200_000
+    assert [entry["path"] for entry in json.loads("".join(pieces))] == [entry.path for entry in found]
+    assert "".join([piece async for piece in as_json([])]) == "[]"

@@ -364,6 +364,23 @@ async def test_a_listing_has_an_end(content: Content, tree: Path, monkeypatch: p
     assert len(await listed(content)) == 6
 
 
+async def test_the_names_in_a_listing_have_an_end(
+    content: Content, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few entries may have long paths, and links may lead to such."""
+    monkeypatch.setattr(trees, "MOST_CHARACTERS", 100)
+    (tree / "a").mkdir()
+    (tree / "a" / ("n" * 60)).touch()
+    (tree / "link").symlink_to("t" * 40)
+    assert len(await listed(content)) == 2
+    assert len(await listed(content, "a")) == 1
+    with refused(Code.TOO_LARGE, "more than 100 characters in its paths"):
+        await listed(content, depth=2)
+    (tree / "more").symlink_to("t" * 60)
+    with refused(Code.TOO_LARGE, "list a directory further down"):
+        await listed(content)
+
+
 def exchange(first: Path, second: Path) -> None:
     """renameat2(2) with RENAME_EXCHANGE: there is no moment in which one of the names is missing."""
     names = [os.fsencode(path) for path in (first, second)]

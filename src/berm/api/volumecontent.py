@@ -24,6 +24,9 @@ from berm.models import VolumeEntry
 from berm.node.interface import VolumeContent, VolumeFile
 
 _PIECE = 256 * 1024
+_TEXT = 128 * 1024
+"""Characters of a listing that are written at once."""
+
 log = logging.getLogger(__name__)
 
 
@@ -87,16 +90,18 @@ async def remove(content: Content, path: Path) -> Response:
 @router.get("/dir")
 async def list_directory(content: Content, path: Path, query: Annotated[Depth, Query()]) -> Response:
     found = await content.list(path, query.depth)
-    return StreamingResponse(_listing(found), media_type="application/json")
+    return StreamingResponse(as_json(found), media_type="application/json")
 
 
-async def _listing(found: Sequence[VolumeEntry]) -> AsyncIterator[str]:
+async def as_json(found: Sequence[VolumeEntry]) -> AsyncIterator[str]:
     """As JSON, in pieces that keep nobody else waiting for long."""
-    yield "["
-    for begin in range(0, len(found), 500):
-        piece = ",".join(json.dumps(wire.entry(entry)) for entry in found[begin : begin + 500])
-        yield f",{piece}" if begin else piece
-    yield "]"
+    piece = "["
+    for number, entry in enumerate(found):
+        piece += f"{',' if number else ''}{json.dumps(wire.entry(entry))}"
+        if len(piece) >= _TEXT:
+            yield piece
+            piece = ""
+    yield f"{piece}]"
 
 
 @router.post("/dir")

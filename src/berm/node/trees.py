@@ -21,7 +21,8 @@ from berm.models import VolumeEntry
 from berm.node.interface import Attributes
 
 MOST_LISTED: Final = 50_000
-"""Entries in one listing: more are refused before they take all memory."""
+MOST_CHARACTERS: Final = 16 << 20
+"""In the paths and targets of one listing: more of either are refused before they take all memory."""
 
 _INSIDE: Final = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS | syscalls.RESOLVE_NO_XDEV
 _HELD: Final = os.O_PATH | os.O_CLOEXEC
@@ -94,7 +95,8 @@ def instant(nanoseconds: int) -> datetime:
 def listing(root: int, path: str, depth: int, check: Check) -> list[VolumeEntry]:
     """What is in a directory, `depth` layers deep, each directory before its content, in order of names."""
     found: list[VolumeEntry] = []
-    waiting = [(child, depth - 1) for child in _children(root, path)]
+    room = _Room()
+    waiting = [(child, depth - 1) for child in _children(root, path, room)]
     while waiting:
         check()
         child, left = waiting.pop()
@@ -102,12 +104,12 @@ def listing(root: int, path: str, depth: int, check: Check) -> list[VolumeEntry]
         if child.kind == "directory" and left:
             # It may have gone meanwhile, or be a link by now, or be too far down to be named.
             with suppress(OSError):
-                waiting += [(below, left - 1) for below in _children(root, child.path, os.O_NOFOLLOW)]
-        _limit(len(found) + len(waiting))
+                below = _children(root, child.path, room, os.O_NOFOLLOW)
+                waiting += [(one, left - 1) for one in below]
     return found
 
 
-def _children(root: int, path: str, flags: int = 0) -> list[VolumeEntry]:
+def _children(root: int, path: str, room: "_Room", flags: int = 0) -> list[VolumeEntry]:
     """Last name first."""
     fd = _open(root, path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
     found: list[VolumeEntry] = []
@@ -116,20 +118,33 @@ def _children(root: int, path: str, flags: int = 0) -> list[VolumeEntry]:
             for item in names:
                 with suppress(OSError):  # another is there by now, or none
                     status = item.stat(follow_symlinks=False)
-                    found.append(entry(posixpath.join(path, item.name), status, item.name, fd))
-                _limit(len(found))
+                    child = entry(posixpath.join(path, item.name), status, item.name, fd)
+                    room.take(child)
+                    found.append(child)
     finally:
         os.close(fd)
     return sorted(found, key=lambda child: child.path, reverse=True)
 
 
-def _limit(count: int) -> None:
-    if count > MOST_LISTED:
-        raise BermError(
-            Code.TOO_LARGE,
-            f"the listing has more than {MOST_LISTED} entries",
-            "list a directory further down, or with less depth",
-        )
+class _Room:
+    """What is left of it in one listing."""
+
+    def __init__(self) -> None:
+        self._entries, self._characters = MOST_LISTED, MOST_CHARACTERS
+
+    def take(self, child: VolumeEntry) -> None:
+        """Raises BermError when there is none left."""
+        self._entries -= 1
+        self._characters -= len(child.path) + len(child.target or "")
+        if self._entries < 0:
+            _refuse(f"{MOST_LISTED} entries")
+        if self._characters < 0:
+            _refuse(f"{MOST_CHARACTERS} characters in its paths and the targets of its links")
+
+
+def _refuse(bound: str) -> None:
+    hint = "list a directory further down, or with less depth"
+    raise BermError(Code.TOO_LARGE, f"the listing has more than {bound}", hint)
 
 
 def open_file(root: int, path: str) -> int:
