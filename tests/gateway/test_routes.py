@@ -101,6 +101,17 @@ def test_a_link_that_no_running_sandbox_signed(signature: bytes) -> None:
     assert caught.value.status == 401
 
 
+@pytest.mark.parametrize("query", [b"path=" + b"%41" * 5500, b"&".join([b"a=b"] * 17)])
+def test_a_link_that_would_take_long_to_read_is_refused(query: bytes) -> None:
+    with pytest.raises(RefusalError, match="at most 16384 bytes and 16 fields") as caught:
+        linked("GET", "/files", b"signature=v1_ours&" + query)
+    assert caught.value.status == 400
+
+
+def test_the_longest_path_is_taken() -> None:
+    assert linked("GET", "/files", b"path=" + b"%ff" * 4096 + b"&signature=v1_ours") is not None
+
+
 TOKEN = "token-of-the-ports"
 PRIVATE = Ingress(traffic_token=TOKEN)
 

@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl
@@ -23,6 +24,11 @@ TRAFFIC_TOKEN = b"e2b-traffic-access-token"
 _ACCESS_TOKEN = b"x-access-token"
 _FILES = "/files"
 """The agent's route that signed links lead to."""
+
+_LONGEST_QUERY = 16 * 1024
+"""Bytes of a link's: a path of 4096 has three times as many when it is percent-encoded."""
+
+_MOST_FIELDS = 16
 
 
 class Resolver(Protocol):
@@ -93,9 +99,9 @@ class Router:
 
     def linked(self, method: str, path: str, query_string: bytes) -> Route | None:
         """Where a link to a file goes that names no sandbox, None if it is none. Raises RefusalError."""
-        query = dict(parse_qsl(query_string.decode("latin-1"), errors="surrogateescape"))
         if path != _FILES:
             return None
+        query = _fields(query_string)
         if "signature" not in query:
             raise answers.unsigned_link()
         sandbox_id = self._resolver.signer(method, query)
@@ -129,6 +135,17 @@ class Router:
             return hosts.target(host, sandbox_id, port, self._domain)
         except BermError as error:
             raise answers.bad_request(str(error)) from None
+
+
+def _fields(query_string: bytes) -> dict[str, str]:
+    """Of a link, which anybody may send. Raises RefusalError before a long one is decoded."""
+    with suppress(ValueError):
+        if len(query_string) <= _LONGEST_QUERY:
+            query = query_string.decode("latin-1")
+            return dict(parse_qsl(query, errors="surrogateescape", max_num_fields=_MOST_FIELDS))
+    raise answers.bad_request(
+        f"a link to a file has at most {_LONGEST_QUERY} bytes and {_MOST_FIELDS} fields after the ?"
+    )
 
 
 def _check_path(target: Target, path: str) -> None:
