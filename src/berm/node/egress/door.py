@@ -44,6 +44,7 @@ class Door:
         listener = socket.create_server((gateway, PROXY_PORT), backlog=MOST)
         listener.setblocking(False)
         self._accepting = asyncio.get_running_loop().create_task(self._accept(listener))
+        self._accepting.add_done_callback(lambda _: listener.close())
 
     def change(self, judge: Judge) -> None:
         """Decide like this from now on, and reset the connections that would go elsewhere, or nowhere."""
@@ -61,19 +62,18 @@ class Door:
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        with listener:
-            while True:
-                try:
-                    sock, _ = await loop.sock_accept(listener)
-                except OSError:  # no descriptor is free just now
-                    await asyncio.sleep(_PAUSE_SECONDS)
-                    continue
-                if len(self._known) >= MOST:
-                    streams.refuse(sock)
-                    continue
-                task = loop.create_task(self._serve(sock))
-                self._known[task] = None
-                task.add_done_callback(self._served)
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError:  # no descriptor is free just now
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            if len(self._known) >= MOST:
+                streams.refuse(sock)
+                continue
+            task = loop.create_task(self._serve(sock))
+            self._known[task] = None
+            task.add_done_callback(self._served)
 
     def _served(self, task: asyncio.Task[None]) -> None:
         del self._known[task]

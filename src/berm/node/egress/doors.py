@@ -33,8 +33,9 @@ class Doors:
         judge, door = Judge(egress), self._doors.get(sandbox_id)
         before = door.judge if door else None
         if judge.wanted and door is None:
-            door = self._doors[sandbox_id] = Door(judge)
+            door = Door(judge)
             door.open(gateway)
+            self._doors[sandbox_id] = door
         try:
             yield
         except BaseException:
