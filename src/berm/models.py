@@ -193,6 +193,9 @@ class Egress:
     secret: Callable[[str], Awaitable[str]] | None = field(default=None, repr=False, compare=False)
     """Gives the value of a secret that rules name; never recorded."""
 
+    team_id: str = field(default="", compare=False)
+    """Whose sandbox it is, who shares with others what the host does for it; recorded elsewhere."""
+
     @property
     def plain(self) -> bool:
         """Whether it is all or nothing, which needs no rules of its own."""

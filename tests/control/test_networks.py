@@ -56,6 +56,16 @@ async def test_two_updates_at_once_end_in_one_of_the_two(
     assert found.egress == node.policed[-1][1]
 
 
+async def test_the_node_knows_whose_it_is(control: Control, node: SlowNode, who: Principal) -> None:
+    """By that it shares among teams what it does for sandboxes."""
+    sandbox_id = await made(control, who)
+    await control.networks.update(who, sandbox_id, OTHER, None)
+    assert node.policed[-1][1].team_id == who.team_id
+    found = await control.sandboxes.get(who, sandbox_id)
+    assert found.egress.team_id == ""
+    assert control.networks.in_force(found).team_id == who.team_id
+
+
 async def test_what_the_firewall_refuses_is_not_recorded(
     control: Control, node: SlowNode, who: Principal, config: Config
 ) -> None:

@@ -106,7 +106,7 @@ def test_addresses_that_are_not_public(address: str) -> None:
 
 async def test_only_public_addresses_of_a_name_are_used() -> None:
     known = {"mixed": ["10.0.0.1", "203.0.113.9", "127.0.0.1"], "near": ["10.0.0.1"]}
-    resolver = dial.Resolver(lambda name: known[name])
+    resolver = dial.Resolver("team", lambda name: known[name])
     assert await resolver.addresses("mixed") == ["203.0.113.9"]
     with pytest.raises(dial.RefusedError, match="no public address"):
         await resolver.addresses("near")
@@ -114,8 +114,9 @@ async def test_only_public_addresses_of_a_name_are_used() -> None:
         await dial.connect("192.168.0.1", 80, resolver)
 
 
-async def test_names_that_never_answer_leave_others_room() -> None:
-    """One sandbox asks for many names of a server that it runs itself, and that says nothing."""
+@pytest.mark.parametrize(("sandboxes", "at_once"), [(1, 4), (30, 16)])
+async def test_names_that_never_answer_leave_others_room(sandboxes: int, at_once: int) -> None:
+    """Many sandboxes of a team ask for names of a server that it runs itself, and that says nothing."""
     asked, go = threading.Semaphore(0), threading.Event()
 
     def silent(_name: str) -> list[str]:
@@ -123,11 +124,32 @@ async def test_names_that_never_answer_leave_others_room() -> None:
         go.wait()
         return ["203.0.113.1"]
 
-    slow, quick = dial.Resolver(silent), dial.Resolver(lambda _: ["203.0.113.2"])
-    waiting = [asyncio.ensure_future(slow.addresses(f"{number}.test")) for number in range(100)]
+    slow = [dial.Resolver("slow", silent) for _ in range(sandboxes)]
+    quick = dial.Resolver("quick", lambda _: ["203.0.113.2"])
+    waiting = [asyncio.ensure_future(one.addresses(f"{name}.test")) for one in slow for name in range(9)]
     try:
-        await asyncio.to_thread(asked.acquire)
+        for _ in range(at_once):
+            await asyncio.to_thread(asked.acquire)
         assert await quick.addresses("other.test") == ["203.0.113.2"]
+        assert not asked.acquire(blocking=False)
     finally:
         go.set()
-    assert await asyncio.gather(*waiting) == [["203.0.113.1"]] * 100
+    assert await asyncio.gather(*waiting) == [["203.0.113.1"]] * 9 * sandboxes
+
+
+async def test_who_no_longer_waits_for_a_name_takes_no_room() -> None:
+    go = threading.Event()
+
+    def late(_name: str) -> list[str]:
+        go.wait()
+        return ["203.0.113.1"]
+
+    resolvers = [dial.Resolver("one", late) for _ in range(9)]
+    waiting = [asyncio.ensure_future(one.addresses("a.test")) for one in resolvers for _ in range(9)]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    go.set()
+    for resolver in resolvers:
+        assert await resolver.addresses("a.test") == ["203.0.113.1"]

@@ -79,6 +79,7 @@ class Networks:
         Raises what `egress.checked` raises, and BermError NOT_OFFERED for secrets where nobody gives any.
         """
         rules.checked(egress)
+        egress = replace(egress, team_id=team_id)
         if self._secret:
             return replace(egress, secret=partial(self._secret, team_id))
         if transform.secrets(egress.rules):

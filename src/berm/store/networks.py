@@ -34,7 +34,7 @@ def egresses(connection: Connection, now: datetime) -> dict[str, tuple[str, Egre
 
 def to_json(egress: Egress) -> dict[str, Any]:
     """Without what was left out; no name server is another thing than no word about them."""
-    fields = asdict(replace(egress, secret=None)).items()
+    fields = asdict(replace(egress, secret=None, team_id="")).items()
     return {name: value for name, value in fields if value or (name, value) == _NO_SERVERS}
 
 

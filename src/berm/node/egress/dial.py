@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final
+from weakref import WeakValueDictionary
 
 from berm.launcher.firewall import NOT_PUBLIC
 from berm.launcher.policy import networks, within
@@ -25,6 +26,11 @@ _THREADS: Final = ThreadPoolExecutor(64, "resolver")
 _NAMES_AT_ONCE: Final = 4
 """Of one sandbox, which may choose names whose servers never answer; others need threads too."""
 
+_NAMES_OF_A_TEAM: Final = 16
+"""At once: a quarter of the threads, however many sandboxes it has."""
+
+_teams: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
 
 class RefusedError(OSError):
     """There is no way to where a sandbox wants to go, and why; `status` is how HTTP says it."""
@@ -41,11 +47,12 @@ def by_host(name: str) -> list[str]:
 
 
 class Resolver:
-    """Resolves names for one sandbox."""
+    """Resolves names for one sandbox of a team."""
 
-    def __init__(self, resolve: Callable[[str], Sequence[str]] = by_host) -> None:
+    def __init__(self, team_id: str, resolve: Callable[[str], Sequence[str]] = by_host) -> None:
         self._resolve = resolve
         self._room = asyncio.Semaphore(_NAMES_AT_ONCE)
+        self._team = _teams.setdefault(team_id, asyncio.Semaphore(_NAMES_OF_A_TEAM))
 
     async def addresses(self, name: str) -> list[str]:
         """The public addresses of a name, in any order. Raises RefusedError if there is none."""
@@ -61,12 +68,18 @@ class Resolver:
 
     async def _found(self, name: str) -> Sequence[str]:
         await self._room.acquire()
+        try:
+            await self._team.acquire()
+        except BaseException:
+            self._room.release()
+            raise
         found = asyncio.get_running_loop().run_in_executor(_THREADS, self._resolve, name)
         found.add_done_callback(self._done)
         # Whoever gives up waiting leaves the thread at work, which takes room until it is done.
         return await asyncio.shield(found)
 
     def _done(self, found: asyncio.Future[Sequence[str]]) -> None:
+        self._team.release()
         self._room.release()
         if not found.cancelled():
             found.exception()

@@ -35,7 +35,7 @@ class Door:
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
-        self._resolver = dial.Resolver()
+        self._resolver = dial.Resolver(judge.egress.team_id)
         self._known: dict[asyncio.Task[None], tuple[Asked, Target] | None] = {}
         self._accepting: asyncio.Task[None] | None = None
 

@@ -20,7 +20,7 @@ class Doors:
         """Raises BermError INVALID_ARGUMENT for a SOCKS server that is nowhere public."""
         if egress and egress.proxy:
             try:
-                await socks.server(egress.proxy, dial.Resolver())
+                await socks.server(egress.proxy, dial.Resolver(egress.team_id))
             except dial.RefusedError as refusal:
                 raise BermError(Code.INVALID_ARGUMENT, f"network.egressProxy.address: {refusal}") from None
 
