@@ -19,6 +19,7 @@ Q_OVERFLOW = 0x00004000
 IGNORED = 0x00008000
 ONLYDIR = 0x01000000
 DONT_FOLLOW = 0x02000000
+MASK_ADD = 0x20000000
 ISDIR = 0x40000000
 
 _EVENT = struct.Struct("iIII")
@@ -37,10 +38,14 @@ _statfs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
 
 @dataclass(frozen=True)
 class Event:
-    """One event; `name` is the entry's in the watched directory, "" for the directory itself."""
+    """One event; `name` is the entry's in the watched directory, "" for the directory itself.
+
+    `cookie` is the same for both events of a move.
+    """
 
     watch: int
     mask: int
+    cookie: int
     name: str
 
 
@@ -67,9 +72,9 @@ def read(fd: int) -> Iterator[Event]:
         return
     offset = 0
     while offset < len(data):
-        watch, mask, _cookie, length = _EVENT.unpack_from(data, offset)
+        watch, mask, cookie, length = _EVENT.unpack_from(data, offset)
         offset += _EVENT.size
-        yield Event(watch, mask, os.fsdecode(data[offset : offset + length].rstrip(b"\0")))
+        yield Event(watch, mask, cookie, os.fsdecode(data[offset : offset + length].rstrip(b"\0")))
         offset += length
 
 
