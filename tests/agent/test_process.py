@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import os
 import signal
@@ -13,6 +14,7 @@ from e2b import (
     NotFoundException,
     PtySize,
     Sandbox,
+    SandboxException,
     TimeoutException,
 )
 
@@ -21,6 +23,8 @@ from tests.agent.processes import gone, open_files, private_memory, wait_until_b
 from tests.agent.wire import STREAM, call, end, error, frame, frames, output, start, stream
 
 pytestmark = pytest.mark.root
+
+TORRENT = "read line; head -c 50000000 /dev/zero | tr '\\0' x"
 
 
 def test_output_and_exit_code(sandbox: Sandbox) -> None:
@@ -381,16 +385,42 @@ def test_a_slow_reader_holds_a_flood_back(agent: Agent) -> None:
 
 
 def test_a_reader_too_far_behind_is_cut_off(sandbox: Sandbox, client: httpx.Client) -> None:
-    handle = sandbox.commands.run(
-        "read line; head -c 50000000 /dev/zero | tr '\\0' x", background=True, stdin=True
-    )
+    handle = sandbox.commands.run(TORRENT, background=True, stdin=True)
     message = frame({"process": {"pid": handle.pid}})
     with client.stream("POST", "/process.Process/Connect", content=message, headers=STREAM) as response:
         received = frames(response)
         next(received)
         sandbox.commands.send_stdin(handle.pid, "go\n")
         assert len(handle.wait().stdout) == 50_000_000
-        assert error(list(received))["code"] == "resource_exhausted"
+        assert error(list(received))["code"] == "aborted"
+
+
+def test_a_reader_too_far_behind_is_told_so(sandbox: Sandbox) -> None:
+    """Not that there were too many requests, of which there were none."""
+    handle = sandbox.commands.run(TORRENT, background=True, stdin=True)
+    behind = sandbox.commands.connect(handle.pid)
+    sandbox.commands.send_stdin(handle.pid, "go\n")
+    assert len(handle.wait().stdout) == 50_000_000
+    with pytest.raises(SandboxException, match="fell too far behind") as failure:
+        behind.wait()
+    assert type(failure.value) is SandboxException
+
+
+async def test_an_asynchronous_reader_too_far_behind_is_told_so(agent: Agent) -> None:
+    sandbox = agent.async_sandbox()
+    handle = await sandbox.commands.run(TORRENT, background=True, stdin=True)
+    go_on = asyncio.Event()
+
+    async def wait(_output: str) -> None:
+        await go_on.wait()
+
+    behind = await sandbox.commands.connect(handle.pid, on_stdout=wait)
+    await sandbox.commands.send_stdin(handle.pid, "go\n")
+    assert len((await handle.wait()).stdout) == 50_000_000
+    go_on.set()
+    with pytest.raises(SandboxException, match="fell too far behind") as failure:
+        await behind.wait()
+    assert type(failure.value) is SandboxException
 
 
 def shown(handle: CommandHandle) -> bytes:

@@ -303,16 +303,32 @@ def test_failing_leaves_nothing_open(agent: Agent) -> None:
     assert open_files(agent.pid) == before
 
 
+def more_than_fits(directory: Path) -> None:
+    (directory / "a").touch()
+    for _ in range(9000):
+        (directory / "a").rename(directory / "b")
+        (directory / "b").rename(directory / "a")
+
+
 def test_events_are_not_lost_in_silence(sandbox: Sandbox, tmp_path: Path) -> None:
     watcher = sandbox.files.watch_dir(str(tmp_path))
-    (tmp_path / "a").touch()
-    for _ in range(9000):
-        (tmp_path / "a").rename(tmp_path / "b")
-        (tmp_path / "b").rename(tmp_path / "a")
+    more_than_fits(tmp_path)
     for _ in range(2):
-        with pytest.raises(SandboxException, match="faster than they were read"):
+        with pytest.raises(SandboxException, match="faster than they were read") as failure:
             watcher.get_new_events()
+        assert type(failure.value) is SandboxException
     watcher.stop()
+
+
+async def test_a_stream_of_events_does_not_end_in_silence(agent: Agent, tmp_path: Path) -> None:
+    sandbox = agent.async_sandbox()
+    ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    await sandbox.files.watch_dir(str(tmp_path), lambda _event: None, ended.set_result, timeout=0)
+    with unread(agent):
+        more_than_fits(tmp_path)
+    failure = await ended
+    assert type(failure) is SandboxException
+    assert "faster than they were read" in str(failure)
 
 
 @contextmanager

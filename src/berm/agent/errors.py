@@ -27,7 +27,8 @@ class Kind(Enum):
     CANCELED = (Code.CANCELED, 499)
     INTERNAL = (Code.INTERNAL, 500)
     TIMED_OUT = (Code.DEADLINE_EXCEEDED, 504)
-    # Not RESOURCE_EXHAUSTED, of which clients say that there were too many requests, and to try again.
+    # Neither is RESOURCE_EXHAUSTED, of which clients say that there were too many requests, and to try again.
+    TOO_SLOW = (Code.ABORTED, 409)
     NO_SPACE = (Code.FAILED_PRECONDITION, 507)
 
 

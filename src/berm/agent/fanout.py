@@ -112,7 +112,7 @@ class Fanout(Generic[T]):
         for mailbox in tuple(self._mailboxes):
             mailbox.put(item, size)
             if mailbox.size > LAG_LIMIT:
-                mailbox.cut(AgentError(Kind.EXHAUSTED, "this reader fell too far behind the output"))
+                mailbox.cut(AgentError(Kind.TOO_SLOW, "this reader fell too far behind the output"))
                 self.detach(mailbox)
 
     def close(self) -> None:

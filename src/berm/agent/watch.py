@@ -213,7 +213,7 @@ class Watch:
         return None
 
     def _lose(self, reason: str) -> None:
-        self.events.cut(AgentError(Kind.EXHAUSTED, f"the watch has ended: {reason}"))
+        self.events.cut(AgentError(Kind.TOO_SLOW, f"the watch has ended: {reason}"))
 
 
 class Watchers:
