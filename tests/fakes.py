@@ -56,6 +56,8 @@ class FakeNode:
         self.copies: list[Copying] = []
         self.policed: list[tuple[str, Egress]] = []
         """What sandboxes were told that they may reach, in order."""
+        self.trusting: list[tuple[str, str | None]] = []
+        """Which sandboxes were had trust the node's authority, each with its access token."""
         self.layer_names: set[str] = set()
         self.settled: set[str] = set()
         """The layers there were at the last `settle`."""
@@ -156,6 +158,10 @@ class FakeNode:
     async def police(self, sandbox_id: str, egress: Egress) -> None:
         self._living(sandbox_id)
         self.policed.append((sandbox_id, egress))
+
+    async def trust(self, sandbox_id: str, access_token: str | None) -> None:
+        self._living(sandbox_id)
+        self.trusting.append((sandbox_id, access_token))
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         return self.lines.get(sandbox_id, [])

@@ -165,6 +165,11 @@ class Config:
         return self.home / "networks.key"
 
     @property
+    def authority_file(self) -> Path:
+        """The certificate authority that sandboxes with rules trust, with its key, readable by root only."""
+        return self.home / "authority.pem"
+
+    @property
     def url(self) -> str:
         """Where local clients reach the server."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - compared, not bound

@@ -128,3 +128,17 @@ async def test_secrets_that_rules_name_are_those_of_the_team(control: Control, c
     egress = networks.checked("team-a", Egress(rules={"a.com": {"X": "${e2b.secrets.KEY}"}}))
     assert egress.secret
     assert await egress.secret("KEY") == "KEY of team-a"
+
+
+async def test_a_sandbox_that_gets_rules_is_had_trust_them_first(
+    control: Control, node: SlowNode, who: Principal
+) -> None:
+    sandbox_id = await made(control, who)
+    found = await control.sandboxes.get(who, sandbox_id)
+    node.refuses = True
+    with pytest.raises(BermError, match="firewall"):
+        await control.networks.update(who, sandbox_id, PROXY, None)
+    assert node.trusting == [(sandbox_id, found.access_token)]
+    node.refuses = False
+    await control.networks.update(who, sandbox_id, ONE, None)
+    assert len(node.trusting) == 1

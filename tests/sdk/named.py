@@ -18,18 +18,23 @@ NAMES = {
     "host.test": [HOST],
     "both.test": [PRIVATE, ADDRESS],
     "socks.test": [SOCKS],
+    "imposter.example": [ADDRESS],
 }
 
 
 def start(berm: Instance, directory: Path) -> None:
-    """Start another server, which resolves these names; launcher and sandboxes stay."""
+    """Start another server, which resolves these names and trusts their certificates.
+
+    Launcher and sandboxes stay.
+    """
     hosts = directory / "hosts"
     lines = [f"{address} {name}\n" for name, addresses in NAMES.items() for address in addresses]
     hosts.write_text("127.0.0.1 localhost\n" + "".join(lines))
     berm.berm("down")
     script = f"mount --bind {hosts} /etc/hosts && exec {BERM} up"
     command = ["unshare", "--mount", "sh", "-c", script]
-    subprocess.run(command, env=berm.env, check=True, capture_output=True, text=True)
+    env = {**berm.env, "SSL_CERT_FILE": str(directory / "outside.pem")}
+    subprocess.run(command, env=env, check=True, capture_output=True, text=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tests.instance import Instance
 from tests.outside import ADDRESS, OTHER, SOCKS, Outside, internet
 from tests.outside_server import PASSWORD, USER
 from tests.sdk.named import resolving
-from tests.sdk.test_egress_names import REFUSED, fetch
+from tests.sdk.test_egress_names import fetch
 
 KEY = "Bearer of-good-news"
 RULES: Any = {
@@ -66,13 +66,6 @@ def test_a_rule_allows_nothing(create: Callable[..., Sandbox]) -> None:
     assert fetch(sandbox, "http://allowed.test/", at=OTHER) == words
     sandbox.update_network({"rules": RULES, "deny_out": [ADDRESS]})
     assert fetch(sandbox, "http://allowed.test/", at=OTHER) == words
-
-
-def test_no_request_goes_without_them(create: Callable[..., Sandbox]) -> None:
-    """Under TLS they cannot be set, so the host is not reached so."""
-    sandbox = create(network={"rules": RULES})
-    assert fetch(sandbox, "https://allowed.test/") == REFUSED
-    assert fetch(sandbox, "https://other.test/") == f"{ADDRESS} other.test"
 
 
 def test_they_are_set_before_the_proxy_is_asked(create: Callable[..., Sandbox]) -> None:

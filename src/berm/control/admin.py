@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from berm import ids
-from berm.control import private
+from berm import ids, private
 from berm.control.builds import Builds
 from berm.control.keys import Keys
 from berm.control.sandboxes import Sandboxes

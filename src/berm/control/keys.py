@@ -8,8 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from berm import ids
-from berm.control import private
+from berm import ids, private
 from berm.control.states import now
 from berm.control.tasks import Tasks
 from berm.errors import BermError, Code

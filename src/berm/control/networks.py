@@ -66,7 +66,9 @@ class Networks:
         wanted = self.checked(who.team_id, egress)
         async with self._alone(sandbox_id):
             found = await self._database.run(sandboxes.find, who.team_id, sandbox_id, now())
-            self._check_runs(sandbox_id, found)
+            access_token = self._runs(sandbox_id, found).access_token
+            if wanted.rules:
+                await self._node.trust(sandbox_id, access_token)
             await self._node.police(sandbox_id, rules.closed(wanted, allow_internet))
             if not await self._database.run(
                 store.put, sandbox_id, self.sealed(sandbox_id, wanted), allow_internet
@@ -111,7 +113,7 @@ class Networks:
             raise BermError(Code.INTERNAL, "the key of what is sealed has not been read")
         return self._seal
 
-    def _check_runs(self, sandbox_id: str, found: Sandbox | None) -> None:
+    def _runs(self, sandbox_id: str, found: Sandbox | None) -> Sandbox:
         if found is None:
             raise no_sandbox(sandbox_id)
         if found.state is not State.RUNNING or sandbox_id not in self._node.running():
@@ -120,6 +122,7 @@ class Networks:
                 f"sandbox {sandbox_id} is not running now",
                 "its network is changed while it runs",
             )
+        return found
 
     @asynccontextmanager
     async def _alone(self, sandbox_id: str) -> AsyncIterator[None]:

@@ -193,6 +193,9 @@ class Pauses:
         try:
             # The kernel has kept the rules; a server that came meanwhile has yet to serve what needs one.
             await self._node.police(sandbox.sandbox_id, egress)
+            if egress.rules:
+                # Another authority may have been made meanwhile.
+                await self._node.trust(sandbox.sandbox_id, sandbox.access_token)
         except BaseException:
             again_paused = self._node.pause(sandbox.sandbox_id, sandbox.generation, memory=True)
             await asyncio.shield(asyncio.ensure_future(again_paused))

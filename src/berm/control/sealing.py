@@ -9,7 +9,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from berm.control import private
+from berm import private
 from berm.errors import BermError, Code
 
 _KEY: Final = 32

@@ -6,7 +6,7 @@ Everything that the agent answers is the sandbox's word: sizes are bounded and s
 import base64
 import json
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Final
 
@@ -23,6 +23,7 @@ MAX_FRAME: Final = 4 * 1024 * 1024
 """Most bytes in one message from the agent."""
 
 _MAX_ANSWER: Final = 64 * 1024
+_MAX_NAMES: Final = 1 << 20
 _WELL_SECONDS: Final = 2
 _HEAD: Final = struct.Struct(">BI")
 _END_STREAM: Final = 0x02
@@ -115,6 +116,23 @@ class Agents:
                     return
         raise _broken("the stream ended before the command began")
 
+    async def name(self, endpoint: Endpoint, token: str, variables: Mapping[str, str]) -> None:
+        """Have commands that start from now on find these in their environment; what is in it stays.
+
+        Raises BermError UNAVAILABLE if the agent is not there, INTERNAL if it does not take them.
+        """
+        url, headers = f"http://{endpoint.host}:{endpoint.port}", {"X-Access-Token": token}
+        try:
+            async with self._client.stream("GET", f"{url}/envs", headers=headers) as response:
+                known = _names(await _said(response, _MAX_NAMES))
+            wanted = {name: value for name, value in variables.items() if name not in known}
+            body = {"envVars": wanted}
+            async with self._client.stream("POST", f"{url}/init", headers=headers, json=body) as response:
+                if not response.is_success:
+                    raise await _refused(response)
+        except httpx.HTTPError as error:
+            raise _gone(error) from error
+
     async def _start(
         self, endpoint: Endpoint, token: str, command: Command
     ) -> AsyncGenerator[_Message, None]:
@@ -129,7 +147,11 @@ class Agents:
                 async for message in _messages(response):
                     yield message
         except httpx.HTTPError as error:
-            raise BermError(Code.UNAVAILABLE, f"the sandbox's agent went away: {error!r}") from error
+            raise _gone(error) from error
+
+
+def _gone(error: httpx.HTTPError) -> BermError:
+    return BermError(Code.UNAVAILABLE, f"the sandbox's agent went away: {error!r}")
 
 
 def _headers(token: str, user: str) -> dict[str, str]:
@@ -154,12 +176,25 @@ def _request(command: Command) -> bytes:
     return _HEAD.pack(0, len(data)) + data
 
 
-async def _refused(response: httpx.Response) -> BermError:
+def _names(said: bytes) -> set[str]:
+    try:
+        return set(json.loads(said))
+    except (ValueError, TypeError):
+        raise _broken("its environment cannot be read") from None
+
+
+async def _said(response: httpx.Response, most: int) -> bytes:
+    """The beginning of an answer, which has no end for all one knows."""
     said = bytearray()
     async for piece in response.aiter_raw():
-        said += piece[: _MAX_ANSWER - len(said)]
-        if len(said) == _MAX_ANSWER:
+        said += piece[: most - len(said)]
+        if len(said) == most:
             break
+    return bytes(said)
+
+
+async def _refused(response: httpx.Response) -> BermError:
+    said = await _said(response, _MAX_ANSWER)
     return _broken(f"it answered {response.status_code} {said[:200].decode(errors='replace')}")
 
 

@@ -225,6 +225,15 @@ class Node(Protocol):
         """
         ...
 
+    async def trust(self, sandbox_id: str, access_token: str | None) -> None:
+        """Have programs that start in a running sandbox from now on trust the certificates by which headers
+        are set under TLS; one that is created with rules does so already.
+
+        What a sandbox makes of it is its own affair: where it does not work, its programs refuse the
+        certificates, and a log says so. Raises BermError UNAVAILABLE if the sandbox does not run.
+        """
+        ...
+
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         """The log of a sandbox, oldest first; its content is the sandbox's and not to be trusted.
 

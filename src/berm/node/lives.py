@@ -68,6 +68,7 @@ class Lives(Storage):
         self._closed = False
 
     async def start(self) -> None:
+        self._doors.start(self._config.authority_file)
         client = await self._launcher()
         if self._agents is None:
             self._agents = agentclient.Agents()

@@ -24,7 +24,7 @@ from berm.models import (
     SandboxSpec,
     Usage,
 )
-from berm.node import agentclient, daemon, layers, logs, machine, mounts, starting, usage, written
+from berm.node import agentclient, daemon, layers, logs, machine, mounts, starting, trust, usage, written
 from berm.node.egress import lists
 from berm.node.interface import Command
 from berm.node.lives import Life, tell
@@ -142,6 +142,8 @@ class LocalNode(Pausing):
                 if spec.egress:
                     async with self._doors.changing(spec.sandbox_id, running.gateway, spec.egress):
                         pass
+                    if spec.egress.rules:
+                        await self.trust(spec.sandbox_id, spec.access_token)
                 if spec.generation:
                     await self._settled(client, spec)
             except OSError:
@@ -202,6 +204,16 @@ class LocalNode(Pausing):
                 await client.call("police", sandbox_id=sandbox_id, policy=lists.policy(egress).to_wire())
         except OSError as failure:
             raise BermError(Code.INTERNAL, f"the firewall was not changed: {failure}") from failure
+
+    async def trust(self, sandbox_id: str, access_token: str | None) -> None:
+        life, agents = self._open(sandbox_id)
+        endpoint = Endpoint(life.running.address, AGENT_PORT)
+        work = trust.install(agents, endpoint, access_token or "", self._doors.certificate)
+        try:
+            async with asyncio.timeout(trust.SECONDS):
+                await self._while_alive(life, work)
+        except (BermError, TimeoutError) as error:
+            log.warning("%s trusts no certificates for its rules: %s", sandbox_id, error or "no answer")
 
     async def logs(self, sandbox_id: str) -> Sequence[LogLine]:
         path = self._storage_of(sandbox_id) / "log"

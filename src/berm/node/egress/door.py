@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from berm.launcher.firewall import PROXY_PORT
-from berm.node.egress import dial, exchange, socks, streams, transform
+from berm.node.egress import dial, exchange, interception, socks, streams, transform
+from berm.node.egress.interception import Interception
 from berm.node.egress.judge import HTTP, Asked, Judge, Target
-from berm.node.egress.streams import Stream
+from berm.node.egress.streams import Channel, Stream
 
 MOST: Final = 512
 """Connections through the proxy that one sandbox may have at a time; further ones are reset."""
@@ -33,8 +34,9 @@ class Door:
     It knows what that sandbox may reach, and needs to know nothing else of it.
     """
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, interception: Interception) -> None:
         self.judge = judge
+        self._interception = interception
         self._resolver = dial.Resolver(judge.egress.team_id)
         self._known: dict[asyncio.Task[None], tuple[Asked, Target] | None] = {}
         self._accepting: asyncio.Task[None] | None = None
@@ -96,7 +98,7 @@ class Door:
         finally:
             inside.reset()
 
-    async def _pass_on(self, inside: Stream, asked: Asked) -> None:
+    async def _pass_on(self, inside: Channel, asked: Asked) -> None:
         """Raises OSError when a side breaks, or when there is no way and no words to say so."""
         opening = exchange.Opening()
         if self.judge.reads(asked):
@@ -104,13 +106,23 @@ class Door:
                 opening = await (exchange.http if asked.port == HTTP else exchange.tls)(inside)
         try:
             target = self._target(replace(asked, name=opening.name), opening)
-            headers = await transform.resolved(target.headers, self.judge.egress.secret)
-            outside = await self._dial(target)
+            await (self._intercept if target.opened else self._exchange)(inside, opening, target)
         except dial.RefusedError as refusal:
             if not opening.is_http:
                 raise
-            await inside.farewell(exchange.page(refusal.status, str(refusal)))
-            return
+            await streams.farewell(inside, exchange.page(refusal.status, str(refusal)))
+
+    async def _intercept(self, inside: Channel, opening: exchange.Opening, target: Target) -> None:
+        """Answer for the server, and say under TLS what it then says."""
+        secured = await self._interception.begin(inside, target.host, opening.data)
+        try:
+            await self._exchange(secured, await interception.request(secured, target.host), target)
+        except dial.RefusedError as refusal:
+            await streams.farewell(secured, exchange.page(refusal.status, str(refusal)))
+
+    async def _exchange(self, inside: Channel, opening: exchange.Opening, target: Target) -> None:
+        headers = await transform.resolved(target.headers, self.judge.egress.secret)
+        outside = await self._dial(target)
         try:
             await exchange.between(inside, outside, opening, headers)
             await outside.close()
@@ -132,10 +144,14 @@ class Door:
             self._known[task] = asked, target
         return target
 
-    async def _dial(self, target: Target) -> Stream:
+    async def _dial(self, target: Target) -> Channel:
+        outside = await self._reached(target)
+        return await self._interception.verified(outside, target.host) if target.opened else outside
+
+    async def _reached(self, target: Target) -> Channel:
         host = target.host if target.listed else await self._listed(target.host)
         if target.proxy:
-            return await Stream.over(await socks.connect(target.proxy, host, target.port, self._resolver))
+            return await socks.connect(target.proxy, host, target.port, self._resolver)
         return await Stream.over(await dial.connect(host, target.port, self._resolver))
 
     async def _listed(self, name: str) -> str:

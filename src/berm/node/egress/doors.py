@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from berm.errors import BermError, Code
 from berm.models import Egress
-from berm.node.egress import dial, socks
+from berm.node.egress import authority, dial, socks
 from berm.node.egress.door import Door
+from berm.node.egress.interception import Interception
 from berm.node.egress.judge import Judge
 
 
@@ -15,6 +17,17 @@ class Doors:
 
     def __init__(self) -> None:
         self._doors: dict[str, Door] = {}
+        self._interception: Interception | None = None
+
+    def start(self, authority_file: Path) -> None:
+        """Be ready to open TLS. Raises what `authority.at` raises."""
+        if self._interception is None:
+            self._interception = Interception(authority.at(authority_file))
+
+    @property
+    def certificate(self) -> str:
+        """What sandboxes with rules have to trust, in PEM. Raises BermError INTERNAL before `start`."""
+        return self._ready().authority.certificate
 
     async def check(self, egress: Egress | None) -> None:
         """Raises BermError INVALID_ARGUMENT for a SOCKS server that is nowhere public."""
@@ -33,7 +46,7 @@ class Doors:
         judge, door = Judge(egress), self._doors.get(sandbox_id)
         before = door.judge if door else None
         if judge.wanted and door is None:
-            door = Door(judge)
+            door = Door(judge, self._ready())
             door.open(gateway)
             self._doors[sandbox_id] = door
         try:
@@ -46,6 +59,11 @@ class Doors:
             await self.close(sandbox_id)
         elif door:
             door.change(judge)
+
+    def _ready(self) -> Interception:
+        if self._interception is None:
+            raise BermError(Code.INTERNAL, "the certificate authority has not been read")
+        return self._interception
 
     async def close(self, sandbox_id: str) -> None:
         """Reset every connection of one that is over, or needs no door. Safe to call again."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from berm.node.egress import clienthello, requests, streams
-from berm.node.egress.streams import Stream
+from berm.node.egress.streams import Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Opening:
         return bool(self.reader or self.wrong)
 
 
-async def tls(inside: Stream) -> Opening:
+async def tls(inside: Channel) -> Opening:
     """What a client on the port of HTTPS begins with."""
     data = b""
     while piece := await inside.read():
@@ -39,7 +39,7 @@ async def tls(inside: Stream) -> Opening:
     return Opening(data)
 
 
-async def http(inside: Stream) -> Opening:
+async def http(inside: Channel) -> Opening:
     """What a client on the port of HTTP begins with."""
     reader, data = requests.Reader(), b""
     while piece := await inside.read():
@@ -54,10 +54,10 @@ async def http(inside: Stream) -> Opening:
     return Opening(data)
 
 
-async def between(inside: Stream, outside: Stream, opening: Opening, headers: Mapping[str, str]) -> None:
+async def between(inside: Channel, outside: Channel, opening: Opening, headers: Mapping[str, str]) -> None:
     """Carry on until both sides have ended. Raises OSError when one breaks."""
     if opening.reader is None:
-        await outside.write(opening.data)
+        await streams.write(outside, opening.data)
         await streams.join(inside, outside)
     elif opening.reader.request.upgrade:
         await _upgrade(inside, outside, opening.reader, headers)
@@ -66,7 +66,7 @@ async def between(inside: Stream, outside: Stream, opening: Opening, headers: Ma
 
 
 async def _request(
-    inside: Stream, outside: Stream, reader: requests.Reader, headers: Mapping[str, str]
+    inside: Channel, outside: Channel, reader: requests.Reader, headers: Mapping[str, str]
 ) -> None:
     """One request: the server closes after its answer, and the client then begins anew for the next."""
     sending = asyncio.ensure_future(_send(inside, outside, reader, headers))
@@ -78,20 +78,22 @@ async def _request(
 
 
 async def _upgrade(
-    inside: Stream, outside: Stream, reader: requests.Reader, headers: Mapping[str, str]
+    inside: Channel, outside: Channel, reader: requests.Reader, headers: Mapping[str, str]
 ) -> None:
     await _send(inside, outside, reader, headers)
     answer = await outside.read()
-    await inside.write(answer)
+    await streams.write(inside, answer)
     if answer.startswith((b"HTTP/1.1 101 ", b"HTTP/1.0 101 ")):
         await streams.join(inside, outside)
     else:
         await streams.carry(outside, inside)
 
 
-async def _send(inside: Stream, outside: Stream, reader: requests.Reader, headers: Mapping[str, str]) -> None:
+async def _send(
+    inside: Channel, outside: Channel, reader: requests.Reader, headers: Mapping[str, str]
+) -> None:
     request = reader.request
-    await outside.write(request.head(headers) + request.taken())
+    await streams.write(outside, request.head(headers) + request.taken())
     while not request.done:
         piece = await inside.read()
         if not piece:
@@ -102,7 +104,7 @@ async def _send(inside: Stream, outside: Stream, reader: requests.Reader, header
         except ValueError:
             outside.reset()
             return
-        await outside.write(request.taken())
+        await streams.write(outside, request.taken())
 
 
 def page(status: str, words: str) -> bytes:

@@ -34,6 +34,11 @@ class Target:
     listed: bool = True
     """Whether the lists allow it as it is; else they have to allow the address that its name stands for."""
 
+    @property
+    def opened(self) -> bool:
+        """Whether TLS ends here and begins anew, as headers are to be set in it."""
+        return bool(self.headers) and self.port == HTTPS
+
 
 class Judge:
     """Decides for one sandbox."""
@@ -57,8 +62,6 @@ class Judge:
     def target(self, asked: Asked) -> Target | None:
         """Where that goes; None if nowhere."""
         proxy, headers = self.egress.proxy, transform.headers(self.egress.rules, asked.name)
-        if headers and asked.port != HTTP:
-            return None
         if asked.name is not None and self._allows(asked.name, asked.port):
             return Target(names.normal(asked.name), asked.port, proxy, headers)
         if asked.name is not None and headers:
