@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Final
 
 from berm.launcher.firewall import PROXY_PORT
-from berm.node.egress import dial, exchange, interception, socks, streams, transform
+from berm.node.egress import dial, exchange, idle, interception, socks, streams, transform
+from berm.node.egress.connections import OF_SANDBOX, Connections
 from berm.node.egress.interception import Interception
 from berm.node.egress.judge import HTTP, Asked, Judge, Target
 from berm.node.egress.streams import Channel, Stream
 
-MOST: Final = 512
-"""Connections through the proxy that one sandbox may have at a time; further ones are reset."""
+IDLE_SECONDS: Final = 15 * 60
+"""How long nothing may pass over a connection."""
 
 _HEAD_SECONDS: Final = 10
 """How long a client may take to name where it goes."""
@@ -34,16 +35,18 @@ class Door:
     It knows what that sandbox may reach, and needs to know nothing else of it.
     """
 
-    def __init__(self, judge: Judge, interception: Interception) -> None:
+    def __init__(self, judge: Judge, connections: Connections, interception: Interception) -> None:
         self.judge = judge
+        self._connections = connections
         self._interception = interception
-        self._resolver = dial.Resolver(judge.egress.team_id)
+        self._team_id = judge.egress.team_id
+        self._resolver = dial.Resolver(self._team_id)
         self._known: dict[asyncio.Task[None], tuple[Asked, Target] | None] = {}
         self._accepting: asyncio.Task[None] | None = None
 
     def open(self, gateway: str) -> None:
         """Begin to listen. Raises OSError."""
-        listener = socket.create_server((gateway, PROXY_PORT), backlog=MOST)
+        listener = socket.create_server((gateway, PROXY_PORT), backlog=OF_SANDBOX)
         listener.setblocking(False)
         self._accepting = asyncio.get_running_loop().create_task(self._accept(listener))
         self._accepting.add_done_callback(lambda _: listener.close())
@@ -70,7 +73,7 @@ class Door:
             except OSError:  # no descriptor is free just now
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            if len(self._known) >= MOST:
+            if not self._connections.take(self._team_id, len(self._known)):
                 streams.refuse(sock)
                 continue
             task = loop.create_task(self._serve(sock))
@@ -79,6 +82,7 @@ class Door:
 
     def _served(self, task: asyncio.Task[None]) -> None:
         del self._known[task]
+        self._connections.give_back(self._team_id)
         if not task.cancelled() and (failure := task.exception()):
             log.error("a connection of a sandbox's: %s", failure, exc_info=failure)
 
@@ -91,7 +95,8 @@ class Door:
             sock.close()
             return
         try:
-            await self._pass_on(inside, asked)
+            with idle.limited(sock, IDLE_SECONDS):
+                await self._pass_on(inside, asked)
             await inside.close()
         except* OSError:
             pass

@@ -7,6 +7,7 @@ from pathlib import Path
 from berm.errors import BermError, Code
 from berm.models import Egress
 from berm.node.egress import authority, dial, socks
+from berm.node.egress.connections import Connections
 from berm.node.egress.door import Door
 from berm.node.egress.interception import Interception
 from berm.node.egress.judge import Judge
@@ -17,6 +18,7 @@ class Doors:
 
     def __init__(self) -> None:
         self._doors: dict[str, Door] = {}
+        self._connections = Connections()
         self._interception: Interception | None = None
 
     def start(self, authority_file: Path) -> None:
@@ -46,7 +48,7 @@ class Doors:
         judge, door = Judge(egress), self._doors.get(sandbox_id)
         before = door.judge if door else None
         if judge.wanted and door is None:
-            door = Door(judge, self._ready())
+            door = Door(judge, self._connections, self._ready())
             door.open(gateway)
             self._doors[sandbox_id] = door
         try:
