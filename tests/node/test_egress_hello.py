@@ -3,10 +3,11 @@
 import random
 import ssl
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from berm.node.egress import clienthello
+from berm.node.egress import clienthello, exchange
 from berm.node.egress.clienthello import Incomplete, server_name
 
 
@@ -69,6 +70,27 @@ def test_very_many_records_are_refused_before_they_are_whole() -> None:
             server_name(data[: 16 * (5 + size)])
         with pytest.raises(Incomplete):
             server_name(data[: 16 * (5 + size) - 1])
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+async def test_one_that_comes_byte_by_byte_is_read_once_for_each_record(
+    step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, read = records(hello("example.com")[5:], 100), []
+    pieces = [data[at : at + step] for at in range(0, len(data), step)]
+
+    class Trickle:
+        async def read(self) -> bytes:
+            return pieces.pop(0)
+
+    def counted(data: bytes) -> str | None:
+        read.append(data)
+        return server_name(data)
+
+    monkeypatch.setattr(clienthello, "server_name", counted)
+    inside: Any = Trickle()
+    assert await exchange.tls(inside) == exchange.Opening(data, "example.com")
+    assert len(read) <= 6 * -(-len(data) // 105)
 
 
 def test_a_hello_without_extensions_names_nobody() -> None:

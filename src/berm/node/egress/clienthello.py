@@ -11,11 +11,15 @@ MOST: Final = 64 * 1024
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST_NAME = 22, 1, 0, 0
 _LONGEST_RECORD: Final = 1 << 14
 _MOST_RECORDS: Final = 16
-"""All are read anew with each byte that comes."""
+"""All are read anew with each that comes."""
 
 
 class Incomplete(Exception):  # noqa: N818 - it is no error
-    """There is nothing wrong so far, and more has to come."""
+    """There is nothing wrong so far, and more has to come: it is no use to look before there is `until`."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__(until)
+        self.until = until
 
 
 class _Bytes:
@@ -89,12 +93,12 @@ def _record(data: bytes, at: int) -> bytes:
     if header[:1] not in (b"", bytes([_HANDSHAKE])) or header[1:2] not in (b"", b"\x03"):
         raise ValueError("that is not TLS")
     if len(header) < 5:
-        raise Incomplete
+        raise Incomplete(at + len(header) + 1)
     length = int.from_bytes(header[3:])
     if not 0 < length <= _LONGEST_RECORD:
         raise ValueError(f"a record of {length} bytes cannot be")
     if len(data) < at + 5 + length:
-        raise Incomplete
+        raise Incomplete(at + 5 + length)
     return data[at + 5 : at + 5 + length]
 
 

@@ -26,12 +26,15 @@ class Opening:
 
 async def tls(inside: Channel) -> Opening:
     """What a client on the port of HTTPS begins with."""
-    data = b""
+    data, until = b"", 1
     while piece := await inside.read():
         data += piece
+        if len(data) < until:
+            continue
         try:
             return Opening(data, clienthello.server_name(data))
-        except clienthello.Incomplete:
+        except clienthello.Incomplete as incomplete:
+            until = incomplete.until
             if len(data) > clienthello.MOST:
                 break
         except ValueError:
