@@ -1,7 +1,8 @@
 """The servers of the playing internet, run by tests/outside.py: `outside_server.py DIRECTORY SOCKS_ADDRESS`.
 
 HTTP on 80 and 8080 answers with the head it got, `/drip` without end, and so does 443 under TLS. Port 9000
-greets first; 5353 answers UDP; SOCKS5 on 1080 wants a name and a password. What happens is told as JSON.
+greets first; 5353 answers UDP; SOCKS5 on 1080, and under TLS on 1081, wants a name and a password. What
+happens is told as JSON.
 """
 
 import asyncio
@@ -153,7 +154,7 @@ class Context(ssl.SSLContext):
 
 def tls(directory: Path) -> Context:
     certificate, key = directory / "outside.pem", directory / "outside.key"
-    subject = ("-subj", "/CN=outside", "-addext", "subjectAltName=DNS:*.test,DNS:allowed.test")
+    subject = ("-subj", "/CN=outside", "-addext", "subjectAltName=DNS:*.test,DNS:allowed.test,DNS:socks.test")
     made = ("-keyout", str(key), "-out", str(certificate), "-days", "2", "-nodes")
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", *made, *subject]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
@@ -170,9 +171,11 @@ def tls(directory: Path) -> Context:
 async def main(directory: Path, socks_address: str) -> None:
     for port in (80, 8080):
         await asyncio.start_server(http, "0.0.0.0", port)
-    await asyncio.start_server(http, "0.0.0.0", 443, ssl=tls(directory))
+    context = tls(directory)
+    await asyncio.start_server(http, "0.0.0.0", 443, ssl=context)
     await asyncio.start_server(greet, "0.0.0.0", 9000)
     await asyncio.start_server(socks, socks_address, 1080)
+    await asyncio.start_server(socks, socks_address, 1081, ssl=context)
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(Echo, ("0.0.0.0", 5353), family=socket.AF_INET)
     tell(event="serving")

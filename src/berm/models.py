@@ -163,6 +163,16 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class SocksTls:
+    """How a SOCKS5 server proves who it is."""
+
+    server_name: str = ""
+    """Empty means the host of its address."""
+    ca_cert: str = field(default="", repr=False)
+    """Certificates in PEM, one of which has to vouch for it; empty means those that the machine trusts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Socks:
     """A SOCKS5 server (RFC 1928) that a sandbox's connections go through."""
 
@@ -170,6 +180,8 @@ class Socks:
     """`host:port`."""
     username: str = ""
     password: str = field(default="", repr=False)
+    tls: SocksTls | None = None
+    """None means that it does not speak TLS."""
 
 
 EVERYWHERE = "0.0.0.0/0"

@@ -1,12 +1,14 @@
 """What a sandbox may reach outside, as it is asked for and answered."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from berm.config import Config
-from berm.models import EVERYWHERE, Egress, Socks
+from berm.models import EVERYWHERE, Egress, Socks, SocksTls
 from tests.api.checks import check_error
+from tests.certificates import Authority
 from tests.serving import Served
 
 LISTS = {"allowOut": ["203.0.113.2", "198.51.100.0/24"], "denyOut": [EVERYWHERE]}
@@ -110,7 +112,7 @@ def test_a_proxy_is_given_to_the_node_and_its_password_to_nobody_else(served: Se
     made = create(served, network={"egressProxy": PROXY})
     expected = {"address": PROXY["address"], "username": "walrus"}
     assert network(served, made)["egressProxy"] == expected
-    assert served.node.specs[made].egress == Egress(proxy=Socks(*PROXY.values()))
+    assert served.node.specs[made].egress == Egress(proxy=Socks(PROXY["address"], "walrus", "tusk-and-tusk"))
     put(served, made, egressProxy={**PROXY, "password": "other-tusk"})
     assert network(served, made)["egressProxy"] == expected
     assert served.node.policed[-1][1].proxy == Socks(PROXY["address"], "walrus", "other-tusk")
@@ -142,10 +144,42 @@ def test_a_proxy_that_cannot_be_is_refused_without_an_echo(
     assert "tusk" not in response.text
 
 
-def test_a_proxy_under_tls_is_not_offered(untouched: Served) -> None:
-    body = {"templateID": "base", "network": {"egressProxy": {**PROXY, "tls": {"enabled": True}}}}
+@pytest.mark.parametrize(
+    ("tls", "words"),
+    [
+        ({"enabled": False, "serverName": "a.com"}, "network.egressProxy.tls.serverName is set"),
+        ({"enabled": False, "caCert": "x"}, "network.egressProxy.tls.caCert is set, and enabled is False"),
+        ({"enabled": True, "serverName": "no name"}, "tls.serverName: 'no name' is not a host name"),
+        ({"enabled": True, "serverName": "*.a.com"}, "tls.serverName: '*.a.com' is not a host name"),
+        ({"enabled": True, "caCert": "tusk"}, "network.egressProxy.tls.caCert holds no certificates"),
+        ({"enabled": True, "caCert": "t\u00fcsk"}, "network.egressProxy.tls.caCert holds no certificates"),
+        ({"enabled": True, "caCert": "t" * 8193}, "network.egressProxy.tls.caCert is wrong"),
+        ({"serverName": "a.com"}, "network.egressProxy.tls.enabled"),
+    ],
+)
+def test_tls_that_cannot_be_is_refused(untouched: Served, tls: dict[str, Any], words: str) -> None:
+    body = {"templateID": "base", "network": {"egressProxy": {**PROXY, "tls": tls}}}
     response = untouched.client.post("/v2/sandboxes", json=body)
-    check_error(response, 501, "network.egressProxy.tls is not offered yet")
+    check_error(response, 400, words)
+    assert "tusk" not in response.text
+
+
+def test_tls_of_a_proxy_is_kept_and_answered_without_certificates(served: Served, tmp_path: Path) -> None:
+    certificate = Authority.make(tmp_path).certificate.read_text()
+    tls = {"enabled": True, "serverName": "a.com", "caCert": certificate}
+    made = create(served, network={"egressProxy": {**PROXY, "tls": tls}})
+    expected = Socks(PROXY["address"], "walrus", "tusk-and-tusk", SocksTls("a.com", certificate))
+    assert served.node.specs[made].egress == Egress(proxy=expected)
+    answered = {
+        "address": PROXY["address"],
+        "username": "walrus",
+        "tls": {"enabled": True, "serverName": "a.com"},
+    }
+    assert network(served, made)["egressProxy"] == answered
+    put(served, made, egressProxy={**PROXY, "tls": {"enabled": True}})
+    assert network(served, made)["egressProxy"]["tls"] == {"enabled": True}
+    put(served, made, egressProxy={**PROXY, "tls": {"enabled": False}})
+    assert "tls" not in network(served, made)["egressProxy"]
 
 
 def rules(host: str = "a.com", name: str = "X-Key", value: str = "tusk") -> Any:

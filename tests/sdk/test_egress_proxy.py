@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from e2b import ALL_TRAFFIC, AsyncSandbox, CommandExitException, Sandbox, SandboxException
 
@@ -16,6 +17,10 @@ from tests.sdk.test_egress_names import REFUSED, fetch
 from tests.sdk.test_network import reaches
 
 PROXY = {"address": f"{SOCKS}:1080", "username": USER, "password": PASSWORD}
+
+
+AUTHORITY = Path(certifi.where()).read_text().partition("-----END")[0] + "-----END CERTIFICATE-----\n"
+"""One that has not vouched for anything here."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,11 +72,15 @@ def test_names_are_resolved_by_it(create: Callable[..., Sandbox], outside: Outsi
         {"address": PROXY["address"]},
         {**PROXY, "address": f"{SOCKS}:1"},
         {**PROXY, "address": f"{SOCKS}:8080"},
+        {**PROXY, "address": "socks.test:1080", "tls": True},
+        {**PROXY, "address": "socks.test:1081"},
+        {**PROXY, "address": f"{SOCKS}:1081", "tls": True},
+        {**PROXY, "address": "socks.test:1081", "tls": {"ca_cert": AUTHORITY}},
     ],
-    ids=["wrong password", "no password", "nobody", "no SOCKS"],
+    ids=["wrong password", "no password", "nobody", "no SOCKS", "no TLS", "TLS", "unknown name", "untrusted"],
 )
 def test_there_is_no_way_past_one_that_fails(
-    create: Callable[..., Sandbox], outside: Outside, proxy: dict[str, str]
+    create: Callable[..., Sandbox], outside: Outside, proxy: dict[str, Any]
 ) -> None:
     sandbox = create(network={"egress_proxy": proxy, "allow_out": [ADDRESS, "allowed.test"]})
     with pytest.raises(CommandExitException):
@@ -124,6 +133,39 @@ async def test_the_asynchronous_half_sets_it_too(asandbox: AsyncSandbox, outside
     info = await asandbox.get_info()
     assert info.network is not None
     assert info.network["egress_proxy"] == {"address": PROXY["address"], "username": USER}
+
+
+def own(outside: Outside) -> str:
+    """The certificate that the servers have."""
+    return outside.log.with_name("outside.pem").read_text()
+
+
+@pytest.mark.parametrize("trusts", ["machine", "own"])
+def test_tls_leads_to_it(create: Callable[..., Sandbox], outside: Outside, trusts: str) -> None:
+    """By the machine's trust and the name of its address, or as it is said; plain and TLS pass in it."""
+    proxy: Any = {**PROXY, "address": "socks.test:1081", "tls": True}
+    if trusts == "own":
+        tls = {"server_name": "allowed.test", "ca_cert": own(outside)}
+        proxy = {**PROXY, "address": f"{SOCKS}:1081", "tls": tls}
+    rules: Any = {"allowed.test": [{"transform": {"headers": {"X-Set": "yes"}}}]}
+    sandbox = create(network={"egress_proxy": proxy, "rules": rules, "allow_out": ["allowed.test", OTHER]})
+    before = len(asked(outside))
+    assert fetch(sandbox, "http://allowed.test/") == "127.0.0.1"
+    assert fetch(sandbox, "https://other.test/", at=OTHER) == f"{OTHER} other.test"
+    assert fetch(sandbox, "https://allowed.test/") == "127.0.0.1 allowed.test"
+    large = f"curl --silent http://{OTHER}:8080/large | md5sum"
+    direct = "python3 -c \"print(''.join('%09d\\n' % n * 1000 for n in range(2000)), end='')\" | md5sum"
+    assert sandbox.commands.run(large).stdout == sandbox.commands.run(direct).stdout
+    assert asked(outside)[before:] == [
+        ("allowed.test", "80"),
+        (OTHER, "443"),
+        ("allowed.test", "443"),
+        (OTHER, "8080"),
+    ]
+    info = sandbox.get_info().network
+    assert info is not None
+    named = {"server_name": "allowed.test"} if trusts == "own" else {}
+    assert info["egress_proxy"] == {"address": proxy["address"], "username": USER, "tls": named}
 
 
 def test_it_outlives_the_server_and_its_password_is_nowhere(

@@ -8,8 +8,8 @@ from typing import Final
 
 from berm.control.sealing import Seal
 from berm.errors import BermError, Code
-from berm.models import Egress, Socks
-from berm.node.egress import lists, names
+from berm.models import Egress, Socks, SocksTls
+from berm.node.egress import lists, names, secured
 
 _MOST: Final = 500
 """Entries of one list, which are told to the launcher in one packet."""
@@ -83,6 +83,27 @@ def _check_socks(socks: Socks) -> None:
             "network.egressProxy has a username or a password alone",
             "give both or none",
         )
+    if socks.tls:
+        _check_tls(socks.tls)
+
+
+def _check_tls(tls: SocksTls) -> None:
+    field = "network.egressProxy.tls"
+    if tls.server_name and not _is_host(tls.server_name):
+        name = tls.server_name[:_LONGEST_ECHO]
+        raise BermError(Code.INVALID_ARGUMENT, f"{field}.serverName: {name!r} is not a host name")
+    if len(tls.ca_cert.encode()) > _LONGEST_VALUE:
+        raise BermError(
+            Code.INVALID_ARGUMENT,
+            f"{field}.caCert has more than {_LONGEST_VALUE} bytes",
+            "give the root alone",
+        )
+    try:
+        secured.trust(tls.ca_cert)
+    except ValueError:
+        raise BermError(
+            Code.INVALID_ARGUMENT, f"{field}.caCert holds no certificates", "give one or more, in PEM"
+        ) from None
 
 
 def _check_headers(host: str, headers: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from berm.models import Egress, Socks
+from berm.models import Egress, Socks, SocksTls
 from berm.store.schema import sandboxes as table
 
 _NO_SERVERS = ("dns_servers", ())
@@ -45,6 +45,11 @@ def from_json(record: Mapping[str, Any]) -> Egress:
         allow_out=tuple(record.get("allow_out", ())),
         deny_out=tuple(record.get("deny_out", ())),
         dns_servers=None if dns is None else tuple(dns),
-        proxy=Socks(**socks) if socks else None,
+        proxy=_socks(socks) if socks else None,
         rules=record.get("rules", {}),
     )
+
+
+def _socks(record: Mapping[str, Any]) -> Socks:
+    tls = record.get("tls")
+    return Socks(**{**record, "tls": SocksTls(**tls) if tls else None})

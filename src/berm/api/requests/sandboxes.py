@@ -39,6 +39,21 @@ TlsPort = Annotated[int, Field(ge=1, le=65535), AfterValidator(_no_agent_port)]
 
 class SocksTls(Body):
     enabled: bool
+    server_name: Annotated[Text | None, Field(max_length=253)] = None
+    ca_cert: Annotated[Text | None, Field(max_length=8192)] = None
+
+    def model(self) -> models.SocksTls | None:
+        """None if it is off. Raises BermError INVALID_ARGUMENT if it is and more is said."""
+        if self.enabled:
+            return models.SocksTls(self.server_name or "", self.ca_cert or "")
+        for field, value in (("serverName", self.server_name), ("caCert", self.ca_cert)):
+            if value is not None:
+                raise BermError(
+                    Code.INVALID_ARGUMENT,
+                    f"network.egressProxy.tls.{field} is set, and enabled is False",
+                    "set enabled, or leave it out",
+                )
+        return None
 
 
 class EgressProxy(Body):
@@ -48,10 +63,9 @@ class EgressProxy(Body):
     tls: SocksTls | None = None
 
     def model(self) -> models.Socks:
-        """Raises BermError NOT_OFFERED."""
-        if self.tls and self.tls.enabled:
-            raise BermError(Code.NOT_OFFERED, "network.egressProxy.tls is not offered yet", "leave it out")
-        return models.Socks(self.address, self.username or "", self.password or "")
+        """Raises BermError INVALID_ARGUMENT."""
+        tls = self.tls.model() if self.tls else None
+        return models.Socks(self.address, self.username or "", self.password or "", tls)
 
 
 class Transform(Body):
@@ -76,7 +90,7 @@ class Egress(Body):
     rules: dict[Text, list[Rule]] | None = None
 
     def model(self) -> models.Egress:
-        """Raises BermError NOT_OFFERED naming a field that asks for too much."""
+        """Raises BermError INVALID_ARGUMENT naming a field that cannot be."""
         servers = self.dns_servers
         return models.Egress(
             allow_out=tuple(self.allow_out or ()),

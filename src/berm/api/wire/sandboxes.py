@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 
 from berm.api.wire.common import Json, instant, printable
-from berm.models import ENVD_VERSION, EVERYWHERE, Egress, Ingress, LogLine, Sandbox, Socks, State
+from berm.models import ENVD_VERSION, EVERYWHERE, Egress, Ingress, LogLine, Sandbox, Socks, SocksTls, State
 from berm.observability.logs import known_level
 
 CLIENT_ID = "berm"
@@ -104,7 +104,15 @@ def _egress(egress: Egress, allow_internet: bool | None) -> Json:
 
 
 def _socks(socks: Socks) -> Json:
-    return {"address": socks.address, **({"username": socks.username} if socks.username else {})}
+    return {
+        "address": socks.address,
+        **({"username": socks.username} if socks.username else {}),
+        **({"tls": _socks_tls(socks.tls)} if socks.tls else {}),
+    }
+
+
+def _socks_tls(tls: SocksTls) -> Json:
+    return {"enabled": True, **({"serverName": tls.server_name} if tls.server_name else {})}
 
 
 def _rules(egress: Egress) -> Json:

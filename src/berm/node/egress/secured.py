@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final, TypeVar
 
 from berm.node.egress.streams import PIECE, Channel
@@ -92,6 +93,18 @@ class Secured:
     def _send(self) -> None:
         if self._outgoing.pending:
             self._under.put(self._outgoing.read())
+
+
+@lru_cache(maxsize=64)
+def trust(certificates: str = "") -> ssl.SSLContext:
+    """For clients that believe these certificates, in PEM, and without any those that the machine trusts.
+
+    Raises ValueError if there are none in them.
+    """
+    try:
+        return ssl.create_default_context(cadata=certificates or None)
+    except (ssl.SSLError, TypeError) as error:  # TypeError is for what is not ASCII
+        raise ValueError(str(error)) from None
 
 
 async def server(under: Channel, context: ssl.SSLContext, received: bytes) -> Secured:

@@ -6,7 +6,7 @@ from python_socks import ProxyError, ProxyTimeoutError, ProxyType
 from python_socks.async_.asyncio.v2 import Proxy
 
 from berm.models import Socks
-from berm.node.egress import dial, streams
+from berm.node.egress import dial, secured, streams
 from berm.node.egress.streams import Channel, Stream
 
 
@@ -30,6 +30,9 @@ async def _led(socks: Socks, where: tuple[str, int], to: tuple[str, int], resolv
     """Raises OSError and what the library raises."""
     channel: Channel = await Stream.over(await dial.connect(*where, resolver))
     try:
+        if socks.tls:
+            name = socks.tls.server_name or _parts(socks)[0]
+            channel = await secured.client(channel, secured.trust(socks.tls.ca_cert), name)
         await _ask(channel, socks, *to)
     except BaseException:
         channel.reset()
@@ -73,5 +76,10 @@ class _Way:
 
 async def server(socks: Socks, resolver: dial.Resolver) -> tuple[str, int]:
     """Where the server is. Raises dial.RefusedError if that is nowhere public."""
+    host, port = _parts(socks)
+    return (await dial.candidates(host, resolver))[0], port
+
+
+def _parts(socks: Socks) -> tuple[str, int]:
     host, _, port = socks.address.rpartition(":")
-    return (await dial.candidates(host, resolver))[0], int(port)
+    return host, int(port)
