@@ -16,7 +16,7 @@ from berm.node.egress.connections import OF_SANDBOX, Connections
 from berm.node.egress.doors import Doors
 from berm.node.egress.judge import Asked
 
-GATEWAYS = {"one": "127.104.0.2", "two": "127.104.0.3", "other": "127.104.0.4"}
+GATEWAYS = {"one": "127.104.1.2", "two": "127.104.1.3", "other": "127.104.1.4"}
 TEAMS = {"one": "ours", "two": "ours", "other": "theirs"}
 
 
