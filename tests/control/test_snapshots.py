@@ -78,7 +78,7 @@ async def test_a_build_does_not_take_the_name_of_a_snapshot(
     control: Control, who: Principal, sandbox: Sandbox
 ) -> None:
     await control.snapshots.create(who, sandbox.sandbox_id, "kept")
-    with refused(Code.INVALID_ARGUMENT, "'kept' is a snapshot"):
+    with refused(Code.CONFLICT, "'kept' is a snapshot"):
         await control.templates.begin(who.team_id, "kept")
 
 

@@ -121,7 +121,7 @@ def test_a_name_gets_one_snapshot_after_the_other(sandbox: Sandbox, create: Crea
 
 
 def test_the_name_of_a_template_is_not_taken(sandbox: Sandbox) -> None:
-    with pytest.raises(SandboxException, match="400: name 'base' is a template's that is no snapshot"):
+    with pytest.raises(SandboxException, match="409: name 'base' is a template's that is no snapshot"):
         sandbox.create_snapshot("base")
     with pytest.raises(SandboxException, match="400: "):
         sandbox.create_snapshot("No Name")

@@ -106,7 +106,7 @@ def _template(connection: Connection, team_id: str, wanted: NewBuild, *, snapsho
         store.add(connection, record)
     if record.snapshot is not snapshot:
         raise BermError(
-            Code.INVALID_ARGUMENT,
+            Code.CONFLICT,
             f"name {name!r} is a {'snapshot' if record.snapshot else 'template that is no snapshot'}",
             "choose another name",
         )

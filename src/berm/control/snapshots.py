@@ -127,7 +127,7 @@ def _check(connection: Connection, team_id: str, name: str) -> None:
     record = template_store.find_own(connection, team_id, name)
     if record is not None and not record.snapshot:
         raise BermError(
-            Code.INVALID_ARGUMENT,
+            Code.CONFLICT,
             f"name {name!r} is a template's that is no snapshot",
             "choose another name, or leave it out",
         )
