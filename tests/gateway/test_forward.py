@@ -10,7 +10,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from tests.gateway.servers import Front, Handler, Silent, closed_port, get, host, raw_sandbox, sandbox, saying
+from tests.gateway.servers import (
+    SANDBOX,
+    Front,
+    Handler,
+    Silent,
+    closed_port,
+    get,
+    host,
+    raw_sandbox,
+    sandbox,
+    saying,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 MIB = 1 << 20
@@ -337,6 +348,77 @@ async def test_no_answer_at_all_breaks_the_clients_connection(front: Front) -> N
     async with raw_sandbox(saying(b"")) as port, front.client(port) as client:
         with pytest.raises(httpx.ReadError):
             await client.get("/")
+
+
+def ending(front: Front, said: bytes = b"") -> Handler:
+    """The sandbox is killed when a request has come, and has said this by then."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        front.resolver.addresses.clear()
+        writer.write(said)
+
+    return handler
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Len"])
+async def test_the_end_of_a_sandbox_is_told_to_who_waits_for_an_answer(front: Front, said: bytes) -> None:
+    async with raw_sandbox(ending(front, said)) as port, front.client(port) as client:
+        answer = await client.post("/", content=b"")
+    assert answer.status_code == 502
+    assert answer.json() == {"message": "The sandbox was not found", "code": 502, "sandboxId": SANDBOX}
+
+
+async def test_the_end_of_a_sandbox_breaks_an_answer_that_has_begun(front: Front) -> None:
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
+    async with raw_sandbox(ending(front, said)) as port, front.client(port) as client:
+        with pytest.raises(httpx.ReadError):
+            await client.get("/")
+
+
+async def test_the_end_of_a_sandbox_breaks_a_request_that_is_not_whole(front: Front) -> None:
+    async with raw_sandbox(ending(front)) as port:
+        reader, writer = await front.connect()
+        writer.write(get(port, "/", "Content-Length: 9") + b"begin")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+async def test_a_pause_is_not_the_end_of_a_sandbox(front: Front) -> None:
+    async def pause(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        front.resolver.paused.update(front.resolver.addresses)
+        front.resolver.addresses.clear()
+
+    async with raw_sandbox(pause) as port, front.client(port) as client:
+        with pytest.raises(httpx.ReadError):
+            await client.get("/")
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_request_is_not_repeated_at_an_address_that_is_anothers(front: Front, paused: bool) -> None:
+    """The connection of an earlier request is found broken when the sandbox has ended or is paused."""
+    requests = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        while await reader.readuntil(b"\r\n\r\n"):
+            requests += 1
+            if requests == 2:
+                front.resolver.paused.update(front.resolver.addresses if paused else {})
+                front.resolver.addresses.clear()
+                return
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with raw_sandbox(handler) as port, front.client(port) as client:
+        assert (await client.get("/")).status_code == 200
+        if paused:
+            with pytest.raises(httpx.ReadError):
+                await client.get("/")
+        else:
+            assert (await client.get("/")).status_code == 502
+    assert requests == 2
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,12 @@ def test_killed_while_a_file_is_written(either: Any) -> None:
     assert type(error) is SandboxNotRunningException
 
 
+def test_killed_before_an_answer_begins(either: Any) -> None:
+    deaf = either.commands.run("exec sleep 1000", background=True, stdin=True, timeout=0)
+    error = killed_during(either, lambda: either.commands.send_stdin(deaf.pid, "x" * MIB))
+    assert type(error) is SandboxNotRunningException
+
+
 def test_after_it_was_killed(either: Any) -> None:
     handle = either.commands.run("exec sleep 1000", background=True, timeout=0)
     either.kill()

@@ -48,7 +48,7 @@ class Gateway:
             route = route or self.router.linked(scope["method"], scope["path"], scope["query_string"])
             if route is None:
                 return False
-            await forward(self.pool, route, request, send)
+            await forward(self.pool, self.router, route, request, send)
         except RefusalError as refusal:
             await request.discard()
             await refusal.send(text(scope["headers"], b"accept") or "", send)

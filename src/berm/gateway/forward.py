@@ -9,7 +9,7 @@ from berm.gateway.heads import Header, end_to_end
 from berm.gateway.pool import Pool
 from berm.gateway.request import Request
 from berm.gateway.response import BadResponseError, Response
-from berm.gateway.routes import Route
+from berm.gateway.routes import Route, Router
 from berm.gateway.upstream import Upstream, UpstreamLostError
 
 # Statuses that never have a body (RFC 9110 6.4.1): a Content-Length in them describes something else.
@@ -20,16 +20,26 @@ class StaleConnectionError(Exception):
     """A kept connection ended before the sandbox answered, and the request may be sent again."""
 
 
-async def forward(pool: Pool, route: Route, request: Request, send: Send) -> None:
+class UnansweredError(UpstreamLostError):
+    """The sandbox had the whole request, and the client has seen nothing of an answer."""
+
+
+async def forward(pool: Pool, router: Router, route: Route, request: Request, send: Send) -> None:
     """Carry one request. An Expect header is answered here, not by the sandbox; trailers are dropped.
 
-    Raises RefusalError before anything was sent to the client, and UpstreamLostError if the sandbox left the
-    response unfinished: the client's connection must then be broken too. When the client leaves, the
-    connection to the sandbox is broken at once and UpstreamLostError is raised as well.
+    Raises RefusalError before anything was sent to the client, also if the sandbox ends before it answers a
+    whole request, and UpstreamLostError if the sandbox left the response unfinished: the client's
+    connection must then be broken too. When the client leaves, the connection to the sandbox is broken at
+    once and UpstreamLostError is raised as well.
     """
     try:
         last = await _attempt(pool, route, await pool.acquire(route), request, send)
+    except UnansweredError:
+        router.check(route)
+        raise
     except StaleConnectionError:
+        if not router.check(route):
+            raise UpstreamLostError from None
         last = await _attempt(pool, route, await pool.connect(route), request, send)
     await send(_body(last, more=False))
 
@@ -43,6 +53,8 @@ async def _attempt(pool: Pool, route: Route, upstream: Upstream, request: Reques
     except UpstreamLostError:
         if kept and request.repeatable and not response.touched:
             raise StaleConnectionError from None
+        if request.waits and not response.status:
+            raise UnansweredError from None
         raise
     except BadResponseError:
         raise (UpstreamLostError() if response.status else answers.invalid_response(route.target)) from None

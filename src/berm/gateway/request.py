@@ -44,6 +44,11 @@ class Request:
         has_body = self._chunked or self._length > 0
         return self.method in _IDEMPOTENT and not has_body and not self._client_left
 
+    @property
+    def waits(self) -> bool:
+        """Whether the client has sent all of it, and is still there to hear what comes of it."""
+        return self.sent and not self._client_left
+
     async def pump(self, upstream: Upstream) -> None:
         """Pass the body on, then wait for the client to leave and end the connection to the sandbox."""
         while (piece := await self._piece()) is not None:

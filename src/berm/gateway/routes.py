@@ -90,6 +90,16 @@ class Router:
         endpoint = self._resolver.resolve(target.sandbox_id, target.port)
         return Route(target, endpoint or await self._woken(target, headers), host)
 
+    def check(self, route: Route) -> bool:
+        """Whether a route that was good still leads to its sandbox. Raises RefusalError if that has ended.
+
+        Its address may be another sandbox's by now.
+        """
+        target = route.target
+        if self._resolver.ingress(target.sandbox_id) is None:
+            raise answers.sandbox_not_found(target)
+        return self._resolver.resolve(target.sandbox_id, target.port) == route.endpoint
+
     def names_sandbox(self, headers: Headers) -> bool:
         """Whether a request is for a sandbox, or tries to be."""
         try:

@@ -48,6 +48,10 @@ found.killed = {
   command: await killedDuring(({ commands }) => commands.run('exec sleep 1000', { timeoutMs: 0 })),
   read: await killedDuring(({ files }) => files.read('large', { format: 'blob' })),
   write: await killedDuring(({ files }) => files.write('new', slow())),
+  input: await killedDuring(async ({ commands }) => {
+    const deaf = await commands.run('exec sleep 1000', { background: true, stdin: true })
+    await commands.sendStdin(deaf.pid, 'x'.repeat(1 << 20))
+  }),
   watch: await killedDuring(
     ({ files }) =>
       new Promise((_, fail) => files.watchDir('/tmp', () => {}, { timeoutMs: 0, onExit: fail }))
