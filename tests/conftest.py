@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,15 +28,14 @@ def _config(home: Path) -> Config:
 @pytest.fixture
 def serve(config: Config) -> Iterator[Serve]:
     """Start a control plane over a node; it is stopped after the test."""
-    started: list[Served] = []
+    with ExitStack() as stack:
 
-    def start(node: FakeNode) -> Served:
-        started.append(Served(config, node))
-        return started[-1]
+        def start(node: FakeNode) -> Served:
+            served = Served(config, node)
+            stack.callback(served.close)
+            return served
 
-    yield start
-    for served in started:
-        served.close()
+        yield start
 
 
 @pytest.fixture

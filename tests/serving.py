@@ -31,13 +31,16 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Served:
-    """A template `base` is there, and public; `key` is the first API key."""
+    """A template `base` is there, and public; `key` is the first API key.
+
+    Raises what keeps it from serving.
+    """
 
     def __init__(self, config: Config, node: FakeNode) -> None:
         self.node = node
         self._config = config
         self._ready: Future[None] = Future()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread = threading.Thread(target=self._serve_or_fail)
         self._thread.start()
         self._ready.result()
         self.client = self.connect(self.key)
@@ -62,9 +65,23 @@ class Served:
         self._loop.call_soon_threadsafe(self._serving.cancel)
         self._thread.join()
 
+    def _serve_or_fail(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as failure:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(failure)
+
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.control = Control.over(Database(self._config.database), self.node, self._config)
+        try:
+            await self._start()
+        finally:
+            await self.control.close()
+
+    async def _start(self) -> None:
         await self.control.start()
         self.team_id = (await self.control.keys.first_team()).team_id
         self.base = await make_template(self.control, self.team_id, "base")
@@ -72,7 +89,6 @@ class Served:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             await self._serve(listener)
-        await self.control.close()
 
     async def _serve(self, listener: socket.socket) -> None:
         app = create_app(self.control, self._config)
