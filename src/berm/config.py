@@ -38,6 +38,12 @@ SETTINGS = (
     ),
     Setting("acme_email", str, "", "Where that authority writes to; its terms are agreed to."),
     Setting("acme_hook", str, "", "Program that sets and removes TXT records for it."),
+    Setting(
+        "identity_issuer",
+        str,
+        "",
+        "URL of this server for who checks sandboxes' tokens; empty means its own.",
+    ),
     Setting("database_url", str, "", "SQLAlchemy URL; empty means SQLite in the state directory."),
     Setting(
         "secrets_key", str, "", "File with the key of stored secrets; empty means one in the state directory."
@@ -85,6 +91,7 @@ class Config:
     acme_authority: str
     acme_email: str
     acme_hook: str
+    identity_issuer: str
     database_url: str
     secrets_key: str
     base_image: str
@@ -168,6 +175,16 @@ class Config:
     def authority_file(self) -> Path:
         """The certificate authority that sandboxes with rules trust, with its key, readable by root only."""
         return self.home / "authority.pem"
+
+    @property
+    def identity_key_file(self) -> Path:
+        """The key that tokens of sandboxes are signed with, readable by root only."""
+        return self.home / "identity.pem"
+
+    @property
+    def public_url(self) -> str:
+        """Where clients elsewhere reach the API."""
+        return f"https://api.{self.public_domain}" if self.tls else self.url
 
     @property
     def url(self) -> str:

@@ -184,6 +184,14 @@ class Socks:
     """None means that it does not speak TLS."""
 
 
+@dataclass(frozen=True, slots=True)
+class IdentityToken:
+    """What a token of a sandbox's is for."""
+
+    audience: str
+    token_type: str
+
+
 EVERYWHERE = "0.0.0.0/0"
 """What a sandbox without internet is denied."""
 
@@ -204,6 +212,10 @@ class Egress:
     """By host name, the headers to set on requests to it."""
     secret: Callable[[str], Awaitable[str]] | None = field(default=None, repr=False, compare=False)
     """Gives the value of a secret that rules name; never recorded."""
+    tokens: Mapping[str, IdentityToken] = field(default_factory=dict)
+    """By name, the tokens that rules may name; an update leaves them."""
+    identity: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
+    """Makes a token of that name; never recorded."""
 
     team_id: str = field(default="", compare=False)
     """Whose sandbox it is, who shares with others what the host does for it; recorded elsewhere."""

@@ -12,7 +12,6 @@ from e2b import (
     SandboxNotFoundException,
     SandboxQuery,
     SandboxState,
-    Secret,
     ServiceBusyException,
 )
 
@@ -149,12 +148,6 @@ def test_the_limit_of_sandboxes_is_a_rate_limit(served: Served, options: Options
         Sandbox.create("base", **options)
     with pytest.raises(RateLimitException, match="10 sandboxes are running"):
         Sandbox.create("base", **options)
-
-
-def test_an_option_that_is_not_offered_is_named(options: Options) -> None:
-    token = Secret.iam_token(audience="somebody", token_type="JWT-SVID")
-    with pytest.raises(SandboxException, match=r"501: iam.tokens is not offered yet"):
-        Sandbox.create("base", iam={"tokens": {"t": token}}, **options)
 
 
 def test_an_idempotency_key_gives_the_same_sandbox(options: Options) -> None:

@@ -205,8 +205,8 @@ def test_rules_are_given_to_the_node_and_answered(served: Served, config: Config
         (rules(value="tusk" * 3000), 400, "has a value that no header can have"),
         (
             rules(value="tusk ${e2b.identity.tokens.aws}"),
-            501,
-            "names an identity token, which is not offered",
+            400,
+            "names the identity token 'aws', which iam.tokens does not have",
         ),
         ({"rules": {"a.com": [{"transform": {"headers": {"X": ["tusk"]}}}]}}, 400, "is wrong"),
     ],

@@ -59,7 +59,13 @@ OWN = {
 }
 """What makes something for whoever asks, and names nothing of another team."""
 
-OPEN = {"/health": "GET", "/docs/api/cli": "GET", "/uploads/{files_hash}": "PUT"}
+OPEN = {
+    "/health": "GET",
+    "/docs/api/cli": "GET",
+    "/.well-known/openid-configuration": "GET",
+    "/.well-known/jwks.json": "GET",
+    "/uploads/{files_hash}": "PUT",
+}
 """What asks for no key: the last is opened by a signed link."""
 
 

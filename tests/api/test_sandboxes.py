@@ -105,20 +105,6 @@ def test_a_default_may_be_spelled_out_or_null(served: Served, field: str) -> Non
     create(served, **null)
 
 
-REFUSED: list[tuple[str, dict[str, object]]] = [
-    ("iam.tokens", {"iam": {"tokens": {"t": {"audience": "a", "tokenType": "b"}}}}),
-]
-
-
-@pytest.mark.parametrize(("field", "body"), REFUSED)
-def test_a_wish_that_cannot_be_granted_is_refused_by_name(
-    untouched: Served, field: str, body: dict[str, object]
-) -> None:
-    response = untouched.client.post("/v2/sandboxes", json={"templateID": "base", **body})
-    check_error(response, 501, f"{field} is not offered yet")
-    assert not untouched.node.specs
-
-
 WRONG: list[tuple[str, dict[str, object]]] = [
     ("templateID is missing", {}),
     ("templateID is 5", {"templateID": 5}),

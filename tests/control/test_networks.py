@@ -125,7 +125,7 @@ async def test_secrets_that_rules_name_are_those_of_the_team(control: Control, c
 
     database = Database(config.database)
     networks = Networks(database, FakeNode(), secret)
-    egress = networks.checked("team-a", Egress(rules={"a.com": {"X": "${e2b.secrets.KEY}"}}))
+    egress = networks.checked("team-a", "sandbox-a", Egress(rules={"a.com": {"X": "${e2b.secrets.KEY}"}}))
     assert egress.secret
     assert await egress.secret("KEY") == "KEY of team-a"
 

@@ -3,6 +3,7 @@
 import pytest
 
 from berm.errors import BermError, Code
+from berm.models import Egress
 from berm.node.egress import transform
 from berm.node.egress.dial import RefusedError
 
@@ -39,16 +40,33 @@ def test_the_secrets_that_are_named() -> None:
 
 async def test_a_secret_takes_its_place() -> None:
     wanted = {"A": "x ${e2b.secrets.API_KEY} y ${e2b.secrets.API_KEY}", "B": "${e2b.other.API_KEY}"}
-    assert await transform.resolved(wanted, secret) == {"A": "x s3cret y s3cret", "B": "${e2b.other.API_KEY}"}
+    assert await transform.resolved(wanted, Egress(secret=secret)) == {
+        "A": "x s3cret y s3cret",
+        "B": "${e2b.other.API_KEY}",
+    }
 
 
 @pytest.mark.parametrize("name", ["MISSING", "TWO_LINES"])
 async def test_one_that_is_not_there_or_no_value_is_no_header(name: str) -> None:
     with pytest.raises(RefusedError, match=name) as failure:
-        await transform.resolved({"A": f"${{e2b.secrets.{name}}}"}, secret)
+        await transform.resolved({"A": f"${{e2b.secrets.{name}}}"}, Egress(secret=secret))
     assert "Evil" not in str(failure.value)
 
 
 async def test_without_anybody_who_gives_secrets_there_are_none() -> None:
     with pytest.raises(RefusedError, match="API_KEY"):
-        await transform.resolved(RULES["api.example.com"], None)
+        await transform.resolved(RULES["api.example.com"], Egress())
+
+
+async def test_an_identity_takes_its_place_and_is_not_read_again() -> None:
+    wanted = {
+        "A": "Bearer ${e2b.identity.tokens.my token}",
+        "B": "${e2b.identity.tokens.${e2b.secrets.API_KEY}}",
+    }
+    made = Egress(secret=secret, identity=lambda name: f"<{name}>")
+    assert await transform.resolved(wanted, made) == {
+        "A": "Bearer <my token>",
+        "B": "${e2b.identity.tokens.s3cret}",
+    }
+    with pytest.raises(RefusedError, match="identity token"):
+        await transform.resolved({"A": "${e2b.identity.tokens.a}"}, Egress(secret=secret))

@@ -103,12 +103,6 @@ def test_a_secret_takes_its_place_outside(create: Callable[..., Sandbox]) -> Non
     assert fetch(sandbox, "http://allowed.test/") == words
 
 
-def test_an_identity_token_is_not_offered(create: Callable[..., Sandbox]) -> None:
-    rules = {"a.test": [{"transform": {"headers": {"X": "${e2b.identity.tokens.aws}"}}}]}
-    with pytest.raises(SandboxException, match=r"501: .* names an identity token"):
-        create(network={"rules": rules})
-
-
 def test_pausing_and_forking_keep_it_all(create: Callable[..., Sandbox]) -> None:
     sandbox = create(network={"rules": RULES, "allow_out": ["allowed.test"]})
     for keep_memory in (True, False):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -157,6 +158,39 @@ def test_a_secret_takes_its_place_outside(create: Callable[..., Sandbox]) -> Non
     Secret.destroy(name)
     words = f"berm: a rule names the secret {name}, which is not there or is no header's value\n"
     assert curl(sandbox, URL) == words
+
+
+def test_a_request_says_which_sandbox_it_comes_from(create: Callable[..., Sandbox], berm: Instance) -> None:
+    """By a token that is made for each request, and that whoever asks this server can check."""
+    token = Secret.iam_token(audience="allowed.test", token_type="JWT-SVID")
+    sandbox = create(
+        iam={"tokens": {"cloud": token}},
+        network={
+            "rules": {
+                "allowed.test": [
+                    {"transform": lambda ctx: {"headers": {"X-Token": ctx.iam.tokens["cloud"]}}},
+                ]
+            }
+        },
+    )
+    keys = jwt.PyJWKClient(f"{berm.url}/.well-known/jwks.json")
+
+    def claims(of: Sandbox) -> dict[str, Any]:
+        sent = head(of).partition("X-Token: ")[2].partition("\r\n")[0]
+        key = keys.get_signing_key_from_jwt(sent)
+        return dict(jwt.decode(sent, key, ["ES256"], audience="allowed.test", issuer=berm.url))
+
+    assert claims(sandbox)["sandbox_id"] == sandbox.sandbox_id
+    assert claims(sandbox)["jti"] != claims(sandbox)["jti"]
+    sandbox.pause(keep_memory=False)
+    sandbox = sandbox.connect()
+    (fork,) = sandbox.fork(timeout=60)
+    assert isinstance(fork, Sandbox)
+    try:
+        assert claims(fork)["sub"].endswith(f"/sandbox/{fork.sandbox_id}")
+        assert claims(sandbox)["sub"].endswith(f"/sandbox/{sandbox.sandbox_id}")
+    finally:
+        fork.kill()
 
 
 def test_they_go_through_the_proxy_of_the_sandbox(create: Callable[..., Sandbox], outside: Outside) -> None:

@@ -9,6 +9,7 @@ from berm.api import (
     admin,
     builds,
     history,
+    identity,
     keys,
     later,
     login,
@@ -35,6 +36,7 @@ from berm.control.control import Control
 _ROUTES = (
     access_tokens,
     admin,
+    identity,
     keys,
     secrets,
     teams,

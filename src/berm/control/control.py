@@ -8,6 +8,7 @@ from berm.control.admin import Admin
 from berm.control.builds import Builds
 from berm.control.creation import Creator
 from berm.control.history import History
+from berm.control.identity import Identities
 from berm.control.images import Images
 from berm.control.ingress import Ingresses
 from berm.control.keys import Keys
@@ -52,6 +53,7 @@ class Control:
     pauses: Pauses
     snapshots: Snapshots
     networks: Networks
+    identities: Identities
     reconciler: Reconciler
     metering: Metering
     usage: Sampler
@@ -67,7 +69,8 @@ class Control:
         nodes = Nodes(database, node, metrics)
         limiter, ingresses = Limiter(node, config), Ingresses()
         secrets = Secrets(database)
-        networks = Networks(database, node, secrets.value)
+        identities = Identities(config)
+        networks = Networks(database, node, secrets.value, identities)
         volumes = Volumes(database, node)
         pauses = Pauses(database, node, config, limiter=limiter, networks=networks, volumes=volumes)
         reconciler = Reconciler(database, node, pauses, ingresses)
@@ -104,6 +107,7 @@ class Control:
             sandboxes=sandboxes,
             pauses=pauses,
             networks=networks,
+            identities=identities,
             snapshots=Snapshots(database, workshop, sandboxes, templates, creator=creator, pauses=pauses),
             volumes=volumes,
             reconciler=reconciler,
@@ -123,6 +127,7 @@ class Control:
         await self.nodes.start()
         await self.reconciler.start()
         await self.pauses.start()
+        self.identities.start(self.config.identity_key_file)
         await self.networks.start(self.config.networks_key_file)
         await self.volumes.start()
         await self.sandboxes.start()

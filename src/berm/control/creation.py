@@ -193,9 +193,11 @@ class Creator:
 
     async def _made(self, who: Principal, wanted: NewSandbox, once: Once | None) -> Sandbox:
         life = self.lifetime(who, wanted.timeout)
-        wanted = replace(wanted, egress=self._networks.checked(who.team_id, wanted.egress))
+        sandbox_id = ids.sandbox_id()
+        checked = self._networks.checked(who.team_id, sandbox_id, wanted.egress)
+        wanted = replace(wanted, egress=checked)
         template = await self._templates.resolve(who.team_id, wanted.template)
-        spec = _spec(wanted, template)
+        spec = _spec(sandbox_id, wanted, template)
         egress = self._networks.sealed(spec.sandbox_id, wanted.egress)
         sandbox = replace(_sandbox(who, wanted, template, spec), egress=egress)
         return await self._launch(sandbox, spec, life, once)
@@ -246,8 +248,7 @@ class Creator:
             await self._database.run(store.end, sandbox.sandbox_id, now())
 
 
-def _spec(wanted: NewSandbox, template: Template) -> SandboxSpec:
-    sandbox_id = ids.sandbox_id()
+def _spec(sandbox_id: str, wanted: NewSandbox, template: Template) -> SandboxSpec:
     egress = rules.closed(wanted.egress, wanted.allow_internet)
     return SandboxSpec(
         sandbox_id=sandbox_id,

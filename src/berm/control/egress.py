@@ -8,8 +8,8 @@ from typing import Final
 
 from berm.control.sealing import Seal
 from berm.errors import BermError, Code
-from berm.models import Egress, Socks, SocksTls
-from berm.node.egress import lists, names, secured
+from berm.models import Egress, IdentityToken, Socks, SocksTls
+from berm.node.egress import lists, names, secured, transform
 
 _MOST: Final = 500
 """Entries of one list, which are told to the launcher in one packet."""
@@ -25,6 +25,8 @@ _OURS: Final = frozenset(
 """Headers that say where a request goes and where it ends."""
 
 _IDENTITY: Final = "${e2b.identity."
+_TOKEN_NAME: Final = re.compile(r"[^{}\x00-\x1f\x7f-\x9f]{1,128}")
+_TOKEN_TYPE: Final = "JWT-SVID"  # noqa: S105 - not a password
 _ADDRESS: Final = re.compile(r"([^:]+):(\d{1,5})")
 
 
@@ -41,8 +43,10 @@ def checked(egress: Egress) -> Egress:
     if egress.proxy:
         _check_socks(egress.proxy)
     _check("network.rules", tuple(egress.rules), names.is_pattern, "a host name")
+    for name, token in egress.tokens.items():
+        _check_token(name, token)
     for host, headers in egress.rules.items():
-        _check_headers(host, headers)
+        _check_headers(host, headers, egress.tokens)
     return egress
 
 
@@ -106,7 +110,19 @@ def _check_tls(tls: SocksTls) -> None:
         ) from None
 
 
-def _check_headers(host: str, headers: Mapping[str, str]) -> None:
+def _check_token(name: str, token: IdentityToken) -> None:
+    if not _TOKEN_NAME.fullmatch(name):
+        raise BermError(Code.INVALID_ARGUMENT, f"iam.tokens: {name[:_LONGEST_ECHO]!r} cannot be a name")
+    if token.token_type != _TOKEN_TYPE:
+        kind = token.token_type[:_LONGEST_ECHO]
+        raise BermError(
+            Code.INVALID_ARGUMENT,
+            f"iam.tokens.{name}.tokenType is {kind!r}, which is not offered",
+            f"use {_TOKEN_TYPE}",
+        )
+
+
+def _check_headers(host: str, headers: Mapping[str, str], tokens: Mapping[str, IdentityToken]) -> None:
     """The value of a header is never echoed."""
     for name, value in headers.items():
         field = f"network.rules.{host}: the header {name[:_LONGEST_ECHO]!r}"
@@ -114,8 +130,20 @@ def _check_headers(host: str, headers: Mapping[str, str]) -> None:
             raise BermError(Code.INVALID_ARGUMENT, f"{field} cannot be set", "choose another name")
         if not _TEXT.fullmatch(value) or len(value) > _LONGEST_VALUE:
             raise BermError(Code.INVALID_ARGUMENT, f"{field} has a value that no header can have")
-        if _IDENTITY in value:
-            raise BermError(Code.NOT_OFFERED, f"{field} names an identity token, which is not offered yet")
+        _check_named(field, value, tokens)
+
+
+def _check_named(field: str, value: str, tokens: Mapping[str, IdentityToken]) -> None:
+    """The tokens that the value of a header names."""
+    for name in transform.IDENTITY.findall(value):
+        if name not in tokens:
+            raise BermError(
+                Code.INVALID_ARGUMENT,
+                f"{field} names the identity token {name[:_LONGEST_ECHO]!r}, which iam.tokens does not have",
+                "name it there when the sandbox is created",
+            )
+    if _IDENTITY in transform.IDENTITY.sub("", value):
+        raise BermError(Code.INVALID_ARGUMENT, f"{field} names no identity token", "write tokens.NAME")
 
 
 def _is_host(text: str) -> bool:

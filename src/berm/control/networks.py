@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,10 +11,11 @@ from pathlib import Path
 
 from berm.control import egress as rules
 from berm.control import sealing
+from berm.control.identity import Identities
 from berm.control.sealing import Seal
 from berm.control.states import no_sandbox, now
 from berm.errors import BermError, Code
-from berm.models import Egress, Principal, Sandbox, State
+from berm.models import Egress, IdentityToken, Principal, Sandbox, State
 from berm.node.egress import transform
 from berm.node.interface import Node
 from berm.store import networks as store
@@ -31,8 +32,15 @@ SecretOf = Callable[[str, str], Awaitable[str]]
 class Networks:
     """The network of a sandbox as it is recorded and as it is in force are the same."""
 
-    def __init__(self, database: Database, node: Node, secret: SecretOf | None = None) -> None:
-        """Without `secret`, rules may name no secrets."""
+    def __init__(
+        self,
+        database: Database,
+        node: Node,
+        secret: SecretOf | None = None,
+        identities: Identities | None = None,
+    ) -> None:
+        """Without `secret`, rules may name no secrets, and without `identities` no tokens."""
+        self._identities = identities
         self._database = database
         self._node = node
         self._secret = secret
@@ -50,7 +58,7 @@ class Networks:
         for sandbox_id in recorded.keys() & self._node.running().keys():
             try:
                 team_id, egress, allow_internet = recorded[sandbox_id]
-                egress = self.checked(team_id, self.opened(sandbox_id, egress))
+                egress = self.checked(team_id, sandbox_id, self.opened(sandbox_id, egress))
                 await self._node.police(sandbox_id, rules.closed(egress, allow_internet))
             except BermError as error:
                 log.error("the network of %s stays as it was: %s", sandbox_id, error)
@@ -63,30 +71,40 @@ class Networks:
         Raises BermError NOT_FOUND, CONFLICT for a sandbox that does not run now, and what `checked` and
         `Node.police` raise.
         """
-        wanted = self.checked(who.team_id, egress)
         async with self._alone(sandbox_id):
             found = await self._database.run(sandboxes.find, who.team_id, sandbox_id, now())
-            access_token = self._runs(sandbox_id, found).access_token
+            sandbox = self._runs(sandbox_id, found)
+            tokens = sandbox.egress.tokens
+            wanted = self.checked(who.team_id, sandbox_id, replace(egress, tokens=tokens))
             if wanted.rules:
-                await self._node.trust(sandbox_id, access_token)
+                await self._node.trust(sandbox_id, sandbox.access_token)
             await self._node.police(sandbox_id, rules.closed(wanted, allow_internet))
             if not await self._database.run(
                 store.put, sandbox_id, self.sealed(sandbox_id, wanted), allow_internet
             ):
                 raise no_sandbox(sandbox_id)
 
-    def checked(self, team_id: str, egress: Egress) -> Egress:
+    def checked(self, team_id: str, sandbox_id: str, egress: Egress) -> Egress:
         """As the node gets it.
 
         Raises what `egress.checked` raises, and BermError NOT_OFFERED for secrets where nobody gives any.
         """
         rules.checked(egress)
         egress = replace(egress, team_id=team_id)
+        if self._identities:
+            maker = partial(self._token, self._identities, team_id, sandbox_id, egress.tokens)
+            egress = replace(egress, identity=maker)
         if self._secret:
             return replace(egress, secret=partial(self._secret, team_id))
         if transform.secrets(egress.rules):
             raise BermError(Code.NOT_OFFERED, "network.rules with ${e2b.secrets...} is not offered yet")
         return egress
+
+    @staticmethod
+    def _token(
+        identities: Identities, team_id: str, sandbox_id: str, tokens: Mapping[str, IdentityToken], name: str
+    ) -> str:
+        return identities.token(team_id, sandbox_id, tokens[name].audience)
 
     def shown(self, sandbox: Sandbox) -> Sandbox:
         """As its owner may see it: without the proxy's password."""
@@ -101,7 +119,8 @@ class Networks:
 
     def in_force(self, sandbox: Sandbox) -> Egress:
         """What a recorded sandbox may reach. Raises BermError INTERNAL if it was sealed with another key."""
-        egress = self.checked(sandbox.team_id, self.opened(sandbox.sandbox_id, sandbox.egress))
+        opened = self.opened(sandbox.sandbox_id, sandbox.egress)
+        egress = self.checked(sandbox.team_id, sandbox.sandbox_id, opened)
         return rules.closed(egress, sandbox.allow_internet)
 
     def opened(self, sandbox_id: str, egress: Egress) -> Egress:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, update
 
-from berm.models import Egress, Socks, SocksTls
+from berm.models import Egress, IdentityToken, Socks, SocksTls
 from berm.store.schema import sandboxes as table
 
 _NO_SERVERS = ("dns_servers", ())
@@ -34,7 +34,7 @@ def egresses(connection: Connection, now: datetime) -> dict[str, tuple[str, Egre
 
 def to_json(egress: Egress) -> dict[str, Any]:
     """Without what was left out; no name server is another thing than no word about them."""
-    fields = asdict(replace(egress, secret=None, team_id="")).items()
+    fields = asdict(replace(egress, secret=None, identity=None, team_id="")).items()
     return {name: value for name, value in fields if value or (name, value) == _NO_SERVERS}
 
 
@@ -47,6 +47,7 @@ def from_json(record: Mapping[str, Any]) -> Egress:
         dns_servers=None if dns is None else tuple(dns),
         proxy=_socks(socks) if socks else None,
         rules=record.get("rules", {}),
+        tokens={name: IdentityToken(**token) for name, token in record.get("tokens", {}).items()},
     )
 
 

@@ -1,6 +1,7 @@
 """The E2B requests about sandboxes, and what they ask of control."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, unquote
@@ -128,8 +129,19 @@ class AutoResume(Body):
     enabled: bool
 
 
+class IamToken(Body):
+    """`SandboxIamToken`."""
+
+    audience: Annotated[Text, Field(min_length=1, max_length=1024)]
+    token_type: Text
+
+
 class Iam(Body):
-    tokens: Json | None = None
+    tokens: Annotated[dict[Text, IamToken] | None, Field(max_length=32)] = None
+
+    def model(self) -> dict[str, models.IdentityToken]:
+        tokens = (self.tokens or {}).items()
+        return {name: models.IdentityToken(token.audience, token.token_type) for name, token in tokens}
 
 
 class Mounting(Body):
@@ -185,18 +197,9 @@ class Refresh(Body):
     duration: Annotated[int, Field(ge=0, le=3600)] | None = None
 
 
-_NOT_YET: tuple[tuple[str, Callable[[CreateSandbox], object]], ...] = (
-    ("iam.tokens", lambda b: b.iam and b.iam.tokens),
-)
-"""Wishes that cannot be granted, and when a request has them; others would be ignored without a word."""
-
-
 def new_sandbox(body: CreateSandbox) -> NewSandbox:
-    """Raises BermError NOT_OFFERED naming the first field that asks for too much."""
-    for field, asked in _NOT_YET:
-        if asked(body):
-            raise BermError(Code.NOT_OFFERED, f"{field} is not offered yet", "create the sandbox without it")
-    egress = body.network.model()
+    """Raises BermError INVALID_ARGUMENT naming a field that cannot be."""
+    egress = replace(body.network.model(), tokens=body.iam.model() if body.iam else {})
     closed = egress.plain and EVERYWHERE in egress.deny_out
     return NewSandbox(
         template=body.template_id,

@@ -126,7 +126,7 @@ class Door:
             await streams.farewell(secured, exchange.page(refusal.status, str(refusal)))
 
     async def _exchange(self, inside: Channel, opening: exchange.Opening, target: Target) -> None:
-        headers = await transform.resolved(target.headers, self.judge.egress.secret)
+        headers = await transform.resolved(target.headers, self.judge.egress)
         outside = await self._dial(target)
         try:
             await exchange.between(inside, outside, opening, headers)

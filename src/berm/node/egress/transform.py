@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from berm.errors import BermError
+from berm.models import Egress
 from berm.node.egress import dial, names
 
 SECRET: Final = re.compile(r"\$\{e2b\.secrets\.([A-Za-z0-9_-]{1,128})\}")
+IDENTITY: Final = re.compile(r"\$\{e2b\.identity\.tokens\.([^{}\x00-\x1f\x7f-\x9f]+)\}")
 _LINE: Final = re.compile(r"[\r\n\0]")
 
 
@@ -26,11 +28,17 @@ def secrets(rules: Mapping[str, Mapping[str, str]]) -> set[str]:
     return {name for value in values for name in SECRET.findall(value)}
 
 
-async def resolved(
-    wanted: Mapping[str, str], secret: Callable[[str], Awaitable[str]] | None
-) -> dict[str, str]:
-    """The same with each secret in its place. Raises dial.RefusedError if one is not there."""
-    return {key: await _filled(value, secret) for key, value in wanted.items()}
+async def resolved(wanted: Mapping[str, str], egress: Egress) -> dict[str, str]:
+    """The same with each secret and token in its place. Raises dial.RefusedError if one is not there."""
+    named = {key: _identified(value, egress.identity) for key, value in wanted.items()}
+    return {key: await _filled(value, egress.secret) for key, value in named.items()}
+
+
+def _identified(value: str, identity: Callable[[str], str] | None) -> str:
+    """With tokens in their places, in which nothing looks like the name of a secret."""
+    if identity is None and IDENTITY.search(value):
+        raise dial.RefusedError("a rule names an identity token, which is not there")
+    return IDENTITY.sub(lambda found: identity(found[1]) if identity else "", value)
 
 
 async def _filled(value: str, secret: Callable[[str], Awaitable[str]] | None) -> str:
