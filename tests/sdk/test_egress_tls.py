@@ -309,7 +309,12 @@ def test_pausing_and_forking_keep_it_all(create: Callable[..., Sandbox]) -> None
 
 
 def test_one_that_spoils_its_own_trust_harms_itself(create: Callable[..., Sandbox], sandbox: Sandbox) -> None:
-    run(sandbox, "ln -s /etc/passwd /run/berm; mount -t tmpfs none /run; rm -f /bin/sh", user="root")
-    sandbox.update_network({"rules": RULES})
-    assert "Authorization" in head(sandbox, "http://allowed.test/")
+    for spoiled in (
+        "ln -s /etc/passwd /run/berm",
+        "echo '#!/bin/bash\nexec sleep 1000' > /bin/sh",
+        "rm /bin/sh",
+    ):
+        run(sandbox, spoiled, user="root")
+        sandbox.update_network({"rules": RULES})
+        assert KEY in head(sandbox, "http://allowed.test/")
     assert KEY in head(create(network={"rules": RULES}))

@@ -179,7 +179,7 @@ def _request(command: Command) -> bytes:
 def _names(said: bytes) -> set[str]:
     try:
         return set(json.loads(said))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise _broken("its environment cannot be read") from None
 
 

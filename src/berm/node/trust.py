@@ -1,5 +1,6 @@
 """Having the programs in a sandbox trust the host's certificate authority, next to those of its image."""
 
+from collections import deque
 from typing import Final
 
 from berm.errors import BermError, Code
@@ -9,6 +10,9 @@ from berm.node.interface import Command
 
 SECONDS: Final = 10
 """How long a sandbox may take for it."""
+
+_LAST: Final = 3
+"""Lines that are kept of what the sandbox says about it, which has no end for all one knows."""
 
 _DIRECTORY: Final = "/run/berm"
 _OWN: Final = f"{_DIRECTORY}/ca.pem"
@@ -43,7 +47,7 @@ async def install(agents: Agents, endpoint: Endpoint, token: str, certificate: s
 
     Raises what `Agents.run` raises, and BermError INTERNAL if it does not go.
     """
-    said: list[str] = []
+    said = deque[str](maxlen=_LAST)
     command = Command(("/bin/sh", "-c", _SCRIPT, "sh", certificate), "root", "/", {})
     if await agents.run(endpoint, token, command, said.append):
         raise BermError(Code.INTERNAL, f"the certificate was not put in place: {' '.join(said)[:200]}")
