@@ -71,7 +71,7 @@ class Direct:
     things: Things
 
     def calls(self) -> Iterator[tuple[Operation, int]]:
-        for operation in _in_order((*read("api").operations, *read("volumecontent").operations)):
+        for operation in _in_order((*read("volumecontent").operations, *read("api").operations)):
             yield operation, self._call(operation, self._headers(operation.path)).status_code
 
     def agent_calls(self) -> Iterator[tuple[Operation, int]]:
