@@ -70,6 +70,18 @@ def test_lists_are_paged_newest_first(create: Create) -> None:
     assert pages == [newest_first[:2], newest_first[2:4], newest_first[4:]]
 
 
+def test_a_list_goes_on_elsewhere(create: Create) -> None:
+    """With the token of a list that another program has begun."""
+    mark = {"mark": str(uuid4())}
+    made = [create(metadata=mark).sandbox_id for _ in range(3)]
+    begun = Sandbox.list(query=SandboxQuery(metadata=mark), limit=1, order="asc")
+    assert [info.sandbox_id for info in begun.next_items()] == made[:1]
+    query, token = SandboxQuery(metadata=mark), begun.next_token
+    rest = Sandbox.list(query=query, limit=5, order="asc", next_token=token)
+    assert [info.sandbox_id for info in rest.next_items()] == made[1:]
+    assert not rest.has_next
+
+
 def test_the_state_filters(create: Create) -> None:
     mark = {"mark": str(uuid4())}
     create(metadata=mark)

@@ -136,6 +136,10 @@ def test_they_are_listed_by_their_sandbox_in_pages(sandbox: Sandbox, create: Cre
     while paginator.has_next:
         pages.append([info.snapshot_id for info in paginator.next_items()])
     assert pages == [made[:0:-1], made[:1]]
+    begun = Sandbox.list_snapshots(sandbox.sandbox_id, limit=1)
+    assert [info.snapshot_id for info in begun.next_items()] == made[:1:-1]
+    rest = Sandbox.list_snapshots(sandbox.sandbox_id, next_token=begun.next_token)
+    assert [info.snapshot_id for info in rest.next_items()] == made[1::-1]
     for snapshot_id in (*made, foreign.snapshot_id):
         assert Sandbox.delete_snapshot(snapshot_id)
 

@@ -79,6 +79,13 @@ async def test_an_image_with_credentials_that_nobody_asked_for(sdk: Sdk, registr
     assert said(built.name, "echo fine") == "fine\n"
 
 
+async def test_a_registry_of_google_s(sdk: Sdk, registry: Registry) -> None:
+    image = f"{registry.address}/small:1"
+    template = sdk.begin().from_gcp_registry(image, {"type": "service_account"}).run_cmd("true")
+    built = await sdk.build(template)
+    assert said(built.name, "echo fine") == "fine\n"
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [("small:none", "small:none"), ("none:1", "none:1"), ("UPPER:1", "UPPER:1")],
