@@ -7,16 +7,14 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from berm.errors import BermError, Code
 from berm.images import archives, tree
 from berm.images.archives import Limits
-from berm.images.threads import Check, in_thread
+from berm.images.threads import in_thread
+from berm.node import pieces
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}-[0-9a-f]{64}")
-_GROUPED: Final = 1 << 20
-"""Bytes that are gathered for one write."""
 
 
 def directory(pool: Path) -> Path:
@@ -49,28 +47,11 @@ async def receive(pool: Path, name: str, body: AsyncIterator[bytes], limits: Lim
 
 async def _spool(body: AsyncIterator[bytes], spool: Path, limit: int) -> None:
     with spool.open("wb", buffering=0) as file:
-        async for piece in _grouped(body):
+        async for piece in pieces.grouped(body):
             limit -= len(piece)
             if limit < 0:
                 raise BermError(Code.TOO_LARGE, "the upload is too large", "copy less in one step")
-            await in_thread(partial(_write, file.fileno(), piece))
-
-
-async def _grouped(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in larger pieces, so that few of them wait for the disk."""
-    pieces = bytearray()
-    async for piece in body:
-        pieces += piece
-        if len(pieces) >= _GROUPED:
-            yield bytes(pieces)
-            pieces.clear()
-    if pieces:
-        yield bytes(pieces)
-
-
-def _write(fd: int, data: bytes, _check: Check) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
+            await in_thread(partial(pieces.write, file.fileno(), piece))
 
 
 def has(pool: Path, name: str) -> bool:

@@ -21,7 +21,7 @@ from berm.images import tree
 from berm.images.threads import Check, in_thread
 from berm.launcher import btrfs
 from berm.models import VolumeEntry
-from berm.node import layers, trees
+from berm.node import layers, pieces, trees
 from berm.node.interface import Attributes
 
 T = TypeVar("T")
@@ -35,8 +35,6 @@ _ROOT_MODE: Final = 0o777
 _FILE: Final = Attributes(*_OWNER, 0o644)
 _TO_REMOVE: Final = 16 << 20
 """What a full volume gets for as long as a directory is moved."""
-_GROUPED: Final = 1 << 20
-"""Bytes that are gathered for one write."""
 
 
 class Volumes:
@@ -157,7 +155,7 @@ class Content:
 
     async def _fill(self, fd: int, path: str, body: AsyncIterator[bytes]) -> None:
         left = self.size
-        async for piece in _grouped(body):
+        async for piece in pieces.grouped(body):
             left -= len(piece)
             if left < 0:
                 raise BermError(
@@ -262,19 +260,6 @@ def _put(root: int, path: str, fresh: _Fresh, wanted: Attributes, force: bool | 
     return trees.entry(path, os.fstat(fresh.fd), "", fresh.fd)
 
 
-async def _grouped(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes in larger pieces, so that few of them wait for the disk."""
-    pieces = bytearray()
-    async for piece in body:
-        pieces += piece
-        if len(pieces) >= _GROUPED:
-            yield bytes(pieces)
-            pieces.clear()
-    if pieces:
-        yield bytes(pieces)
-
-
-def _write(fd: int, path: str, data: bytes, _check: Check) -> None:
+def _write(fd: int, path: str, data: bytes, check: Check) -> None:
     with trees.telling(path):
-        while data:
-            data = data[os.write(fd, data) :]
+        pieces.write(fd, data, check)
