@@ -489,7 +489,7 @@ def test_pty_input_cannot_be_closed(sandbox: Sandbox, client: httpx.Client) -> N
     assert sandbox.pty.kill(handle.pid)
 
 
-@pytest.mark.parametrize("size", [{"cols": 0, "rows": 24}, {"cols": 80, "rows": 70_000}])
+@pytest.mark.parametrize("size", [{"cols": 70_000, "rows": 24}, {"cols": 80, "rows": 70_000}])
 def test_pty_of_impossible_size(client: httpx.Client, size: dict[str, int]) -> None:
     message = {"process": {"cmd": "/bin/true"}, "pty": {"size": size}}
     assert error(stream(client, "process.Process/Start", message))["code"] == "invalid_argument"
