@@ -57,7 +57,7 @@ FAILURES = {
     "closeStdin": "NotFoundError: [not_found] process with pid 999999 not found",
     "sendInput": "NotFoundError: [not_found] process with pid 999999 not found",
     "resize": "NotFoundError: [not_found] process with pid 999999 not found",
-    "size": "InvalidArgumentError: [invalid_argument] a terminal of 0 columns and 0 rows",
+    "size": "InvalidArgumentError: [invalid_argument] a terminal of 70000 columns and 24 rows",
     "terminalUser": "AuthenticationError: [unauthenticated] invalid username: 'nobody-here'",
     "terminalTime": "TimeoutError: [deadline_exceeded]",
 }

@@ -81,7 +81,7 @@ CREATIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"envs": {"A=B": "c"}}, SandboxException, "400"),
     ({"envs": {"A": "nul\0"}}, SandboxException, "400"),
     ({"api_key": "e2b_" + "0" * 40}, AuthenticationException, "key"),
-    ({"network": {"allow_out": ["1.1.1.1"]}}, SandboxException, "501"),
+    ({"network": {"deny_out": ["300.1.1.1/40"]}}, SandboxException, "400: .*denyOut"),
 ]
 
 
@@ -181,7 +181,7 @@ def test_nul_in_paths_and_commands(sandbox: Sandbox) -> None:
         lambda: sandbox.commands.run("true", cwd="a\0b"),
         lambda: sandbox.commands.run("true", envs={"A": "a\0b"}),
         lambda: sandbox.commands.run("true", envs={"A=B": "c"}),
-        lambda: sandbox.pty.create(PtySize(rows=0, cols=0)),
+        lambda: sandbox.pty.create(PtySize(rows=24, cols=70_000)),
     ):
         with pytest.raises(InvalidArgumentException):
             act()

@@ -59,11 +59,12 @@ def test_the_list_has_pages(name: str) -> None:
     for each in names:
         Secret.create(each, VALUE)
     try:
-        assert [secret.name for secret in everything(2)] == names[::-1]
+        listed = [secret.name for secret in everything(2)]
+        assert listed[: len(names)] == names[::-1]
         begun = Secret.list(limit=1)
         assert [secret.name for secret in begun.next_items()] == names[:-2:-1]
         rest = Secret.list(limit=10, next_token=begun.next_token)
-        assert [secret.name for secret in rest.next_items()] == names[-2::-1]
+        assert [secret.name for secret in rest.next_items()] == listed[1:11]
     finally:
         for each in names[1:]:
             Secret.destroy(each)

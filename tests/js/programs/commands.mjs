@@ -97,7 +97,7 @@ try {
     closeStdin: () => commands.closeStdin(999999),
     sendInput: () => pty.sendInput(999999, encode('x')),
     resize: () => pty.resize(999999, { cols: 80, rows: 24 }),
-    size: () => pty.create({ cols: 0, rows: 0, onData: () => {} }),
+    size: () => pty.create({ cols: 70_000, rows: 24, onData: () => {} }),
     terminalUser: () => pty.create({ cols: 80, rows: 24, onData: () => {}, user: 'nobody-here' }),
     terminalTime: async () => (await pty.create({ cols: 80, rows: 24, onData: () => {}, timeoutMs: 300 })).wait(),
   })
