@@ -1,10 +1,7 @@
 """What sandboxes may reach outside, kept with their records and changed while they run."""
 
-import asyncio
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +9,7 @@ from pathlib import Path
 from berm.control import egress as rules
 from berm.control import sealing
 from berm.control.identity import Identities
+from berm.control.locks import Locks
 from berm.control.sealing import Seal
 from berm.control.states import no_sandbox, now
 from berm.errors import BermError, Code
@@ -45,8 +43,7 @@ class Networks:
         self._node = node
         self._secret = secret
         self._seal: Seal | None = None
-        self._changing: Counter[str] = Counter()
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks = Locks()
 
     async def start(self, key_file: Path) -> None:
         """Put in force what is recorded of the sandboxes that live already.
@@ -71,7 +68,7 @@ class Networks:
         Raises BermError NOT_FOUND, CONFLICT for a sandbox that does not run now, and what `checked` and
         `Node.police` raise.
         """
-        async with self._alone(sandbox_id):
+        async with self._locks.of(sandbox_id):
             found = await self._database.run(sandboxes.find, who.team_id, sandbox_id, now())
             sandbox = self._runs(sandbox_id, found)
             tokens = sandbox.egress.tokens
@@ -142,19 +139,6 @@ class Networks:
                 "its network is changed while it runs",
             )
         return found
-
-    @asynccontextmanager
-    async def _alone(self, sandbox_id: str) -> AsyncIterator[None]:
-        """One change of a sandbox's at a time."""
-        lock = self._locks.setdefault(sandbox_id, asyncio.Lock())
-        self._changing[sandbox_id] += 1
-        try:
-            async with lock:
-                yield
-        finally:
-            self._changing[sandbox_id] -= 1
-            if not self._changing[sandbox_id]:
-                del self._changing[sandbox_id], self._locks[sandbox_id]
 
 
 def _seal(key_file: Path) -> Seal:

@@ -9,11 +9,11 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
-from weakref import WeakValueDictionary
 
 from berm.config import Config
 from berm.control import starting
 from berm.control.limits import Limiter
+from berm.control.locks import Locks
 from berm.control.networks import Networks
 from berm.control.states import no_sandbox, now
 from berm.control.tasks import Tasks, insist
@@ -47,7 +47,7 @@ class Pauses:
         self._networks = networks
         self._volumes = volumes
         self._config = config
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = Locks()
         self._dormant: set[str] = set()
         self._tasks = Tasks()
 
@@ -124,10 +124,7 @@ class Pauses:
 
     def alone(self, sandbox_id: str) -> asyncio.Lock:
         """Keeps a sandbox from being paused or resumed meanwhile."""
-        lock = self._locks.get(sandbox_id)
-        if lock is None:
-            lock = self._locks[sandbox_id] = asyncio.Lock()
-        return lock
+        return self._locks.of(sandbox_id)
 
     async def _pause(self, sandbox: Sandbox, *, memory: bool) -> Sandbox:
         """The sandbox as it is recorded then."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from berm.control.layers import CachedLayer, Layers
+from berm.control.locks import Locks
 from berm.models import Layer
 from berm.node.interface import Node
 
@@ -37,8 +38,7 @@ class Workshop:
     def __init__(self, node: Node, cache: Layers) -> None:
         self.node = node
         self._cache = cache
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._users: Counter[str] = Counter()
+        self._locks = Locks()
         self._held: Counter[str] = Counter()
         self._before: dict[str, Collection[str]] = {}
         self._shelf = asyncio.Lock()
@@ -64,7 +64,7 @@ class Workshop:
     @asynccontextmanager
     async def making(self, key: str) -> AsyncIterator[None]:
         """Be the only one who makes the layer of a key; hold it before the block ends, or it is collected."""
-        async with self._locked(key), self._unheld(key):
+        async with self._locks.of(key), self._unheld(key):
             yield
 
     @asynccontextmanager
@@ -73,20 +73,8 @@ class Workshop:
         async with AsyncExitStack() as held:
             # All take them in the same order, so nobody waits for somebody who waits for him.
             for name in sorted(set(names)):
-                await held.enter_async_context(self._locked(f"directory {name}"))
+                await held.enter_async_context(self._locks.of(f"directory {name}"))
             yield
-
-    @asynccontextmanager
-    async def _locked(self, name: str) -> AsyncIterator[None]:
-        lock = self._locks.setdefault(name, asyncio.Lock())
-        self._users[name] += 1
-        try:
-            async with lock:
-                yield
-        finally:
-            self._users[name] -= 1
-            if not self._users[name]:
-                del self._users[name], self._locks[name]
 
     @asynccontextmanager
     async def _unheld(self, key: str) -> AsyncIterator[None]:
