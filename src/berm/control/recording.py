@@ -96,6 +96,14 @@ def not_unfinished(build_id: str) -> BermError:
     return BermError(Code.CONFLICT, f"build {build_id!r} is finished, or there is none")
 
 
+def check_kind(record: Record | None, name: str, *, snapshot: bool) -> None:
+    """Raises BermError CONFLICT for a name of snapshots where builds are wanted, or the reverse."""
+    if record and record.snapshot is not snapshot:
+        kind = "a snapshot" if record.snapshot else "a template's that is no snapshot"
+        hint = "choose another name, or leave it out" if snapshot else "choose another name"
+        raise BermError(Code.CONFLICT, f"name {name!r} is {kind}", hint)
+
+
 def _template(connection: Connection, team_id: str, wanted: NewBuild, *, snapshot: bool) -> Record:
     name = wanted.known_as[0].name
     record = store.find_own(connection, team_id, name)
@@ -104,11 +112,6 @@ def _template(connection: Connection, team_id: str, wanted: NewBuild, *, snapsho
         template_id = wanted.template_id or ids.template_id()
         record = Record(template_id, team_id, name, wanted.public, moment, moment, snapshot=snapshot)
         store.add(connection, record)
-    if record.snapshot is not snapshot:
-        raise BermError(
-            Code.CONFLICT,
-            f"name {name!r} is a {'snapshot' if record.snapshot else 'template that is no snapshot'}",
-            "choose another name",
-        )
+    check_kind(record, name, snapshot=snapshot)
     store.lock(connection, record.template_id)
     return record

@@ -57,7 +57,8 @@ class Snapshots:
         """Keep what a sandbox has written as a template; it goes on, stopped for a moment.
 
         `name` may be name:tag; without one the template is known by its id. Raises BermError NOT_FOUND,
-        NO_SPACE, INVALID_ARGUMENT for a name that cannot be one or that is a template's which is no snapshot.
+        NO_SPACE, INVALID_ARGUMENT for a name that cannot be one, CONFLICT for one of a template that is no
+        snapshot.
         """
         template_id = ids.template_id()
         known_as = Reference.parse_all(name or template_id, ())
@@ -124,17 +125,10 @@ def _made(sandbox: Sandbox, layer: Layer) -> Made:
 
 
 def _check(connection: Connection, team_id: str, name: str) -> None:
-    record = template_store.find_own(connection, team_id, name)
-    if record is not None and not record.snapshot:
-        raise BermError(
-            Code.CONFLICT,
-            f"name {name!r} is a template's that is no snapshot",
-            "choose another name, or leave it out",
-        )
+    recording.check_kind(template_store.find_own(connection, team_id, name), name, snapshot=True)
 
 
 def _record(connection: Connection, team_id: str, wanted: NewBuild, made: Made) -> Snapshot:
-    _check(connection, team_id, wanted.known_as[0].name)
     build = recording.begin(connection, team_id, wanted, snapshot=True)
     _, template = recording.finish(connection, build.build_id, made)
     return Snapshot(template.template_id, template.name, wanted.known_as[0].tag, template.created_at)
