@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 from berm.launcher.firewall import NOT_PUBLIC
 from berm.launcher.policy import networks, within
+from berm.node.egress import lists
 
 SECONDS: Final = 10
 """How long a name may take to be resolved, and an address to be connected to."""
@@ -85,14 +86,6 @@ class Resolver:
             found.exception()
 
 
-def is_address(host: str) -> bool:
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def is_public(address: str) -> bool:
     """Whether an address is neither special nor one of the host's own."""
     if within(ipaddress.IPv4Address(address), _NOT_PUBLIC):
@@ -115,7 +108,7 @@ async def connect(host: str, port: int, resolver: Resolver) -> socket.socket:
 
 async def candidates(host: str, resolver: Resolver) -> list[str]:
     """The public addresses that stand behind a name or an address."""
-    if not is_address(host):
+    if not lists.is_address(host):
         return await resolver.addresses(host)
     if not is_public(host):
         raise RefusedError(f"{host} is not a public address")

@@ -6,7 +6,7 @@ from python_socks import ProxyError, ProxyTimeoutError, ProxyType
 from python_socks.async_.asyncio.v2 import Proxy
 
 from berm.models import Socks
-from berm.node.egress import dial, secured, streams
+from berm.node.egress import dial, lists, secured, streams
 from berm.node.egress.streams import Channel, Stream
 
 
@@ -16,7 +16,7 @@ async def connect(socks: Socks, host: str, port: int, resolver: dial.Resolver) -
     The server's own name is resolved for each connection, which then goes to that address. Raises
     dial.RefusedError: there is no other way than through the server.
     """
-    if dial.is_address(host):
+    if lists.is_address(host):
         await dial.candidates(host, resolver)
     where = await server(socks, resolver)
     try:
